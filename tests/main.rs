@@ -1,0 +1,4 @@
+//! The whole, from outside: the built `irsa`, real kubectl, real SDKs. One binary, one module a topic.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod command;
