@@ -1,0 +1,3 @@
+//! The rules of STS endpoints for Kubernetes service accounts: pure, no I/O.
+
+pub mod partition;
