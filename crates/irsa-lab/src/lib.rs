@@ -1,0 +1,4 @@
+//! Webhook, cluster and AWS in one process.
+
+pub mod ca;
+pub mod proxy;

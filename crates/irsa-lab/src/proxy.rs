@@ -1,0 +1,487 @@
+//! The way in for unmodified AWS clients: a CONNECT proxy that ends TLS itself, and a plain TLS door for clients
+//! that ignore proxies.
+//!
+//! Only names that the backend knows are let in; the lab never opens a connection to the outside, so everything
+//! else is refused with a text that says so.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use parking_lot::Mutex;
+use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::LazyConfigAcceptor;
+
+use crate::ca::{self, Authority};
+
+/// What one connection is, as the AWS side needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The name that the client asked for in TLS, or in CONNECT when it sent none. Lower case, no port.
+    pub host: String,
+    /// Where the connection came from.
+    pub source_ip: IpAddr,
+    /// As CloudTrail writes it: `TLSv1.3`.
+    pub tls_version: &'static str,
+    /// As CloudTrail writes it: `TLS_AES_128_GCM_SHA256`, `ECDHE-RSA-AES128-GCM-SHA256`.
+    pub cipher: String,
+}
+
+/// Who answers behind the proxy.
+pub trait Backend: Send + Sync + 'static {
+    /// Whether this host name is served here. The name is lower case and has no port.
+    fn accepts(&self, host: &str) -> bool;
+
+    /// Answers one request. Its target is as the client sent it, and it always has a `host` header.
+    fn handle(self: Arc<Self>, request: Request<Bytes>, facts: Facts) -> BoxFuture<'static, Response<Bytes>>;
+}
+
+/// Settings of a [`Proxy`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where CONNECT is taken.
+    pub listen: SocketAddr,
+    /// Where TLS is taken directly; `None` for no such door.
+    pub direct: Option<SocketAddr>,
+    /// The largest request body in bytes.
+    pub max_body: usize,
+    /// How long a connection may be silent between two requests.
+    pub idle: Duration,
+    /// How long one request body may take to arrive.
+    pub body_time: Duration,
+    /// How many connections may be open at one time.
+    pub max_connections: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            listen: loopback,
+            direct: Some(loopback),
+            max_body: 64 << 20,
+            idle: Duration::from_secs(75),
+            body_time: Duration::from_secs(120),
+            max_connections: 1024,
+        }
+    }
+}
+
+/// Why the proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address could not be bound.
+    #[error("the AWS proxy cannot listen on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The certificate authority failed.
+    #[error(transparent)]
+    Authority(#[from] ca::Error),
+}
+
+/// A running proxy. Dropping it stops it.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    direct: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+}
+
+struct Shared {
+    config: Config,
+    authority: Arc<Authority>,
+    backend: Arc<dyn Backend>,
+    graceful: Mutex<Option<GracefulShutdown>>,
+    connections: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long open requests may take once the proxy is told to stop.
+const DRAIN: Duration = Duration::from_secs(2);
+/// A TLS handshake or the first bytes of one that takes longer is no client of ours.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long to wait after `accept` failed, usually for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl Proxy {
+    /// Binds and starts to serve. Needs a Tokio runtime.
+    pub async fn start(
+        config: Config,
+        authority: Arc<Authority>,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Self, Error> {
+        let bind = async |address: SocketAddr| {
+            let listener = TcpListener::bind(address).await?;
+            let bound = listener.local_addr()?;
+            Ok((listener, bound))
+        };
+        let failed = |address| move |source| Error::Listen { address, source };
+
+        let (listener, address) = bind(config.listen).await.map_err(failed(config.listen))?;
+        let door = match config.direct {
+            Some(wanted) => Some(bind(wanted).await.map_err(failed(wanted))?),
+            None => None,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            connections: Arc::new(Semaphore::new(config.max_connections)),
+            config,
+            authority,
+            backend,
+            graceful: Mutex::new(Some(GracefulShutdown::new())),
+        });
+        tokio::spawn(accept(
+            Arc::clone(&shared),
+            listener,
+            stopped.clone(),
+            Entry::Connect,
+        ));
+        let direct = door.map(|(listener, bound)| {
+            tokio::spawn(accept(Arc::clone(&shared), listener, stopped, Entry::Direct));
+            bound
+        });
+        Ok(Self {
+            address,
+            direct,
+            shared,
+            stop,
+        })
+    }
+
+    /// Where CONNECT is taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What `HTTPS_PROXY` is set to.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where TLS is taken directly.
+    pub fn direct_address(&self) -> Option<SocketAddr> {
+        self.direct
+    }
+
+    /// The CA certificate of every name served here, PEM.
+    pub fn ca_pem(&self) -> &str {
+        self.shared.authority.pem()
+    }
+
+    /// Takes no more connections, lets running requests end for a moment, then closes.
+    pub async fn shutdown(self) {
+        let _ = self.stop.send(true);
+        let graceful = self.shared.graceful.lock().take();
+        if let Some(graceful) = graceful
+            && tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err()
+        {
+            tracing::debug!("connections of the AWS proxy were still open when it stopped");
+        }
+    }
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy)]
+enum Entry {
+    /// Plain HTTP with CONNECT, then TLS.
+    Connect,
+    /// TLS from the first byte.
+    Direct,
+}
+
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+    entry: Entry,
+) {
+    loop {
+        let Ok(permit) = Arc::clone(&shared.connections).acquire_owned().await else {
+            return;
+        };
+        let (stream, peer) = tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "the AWS proxy could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let _ = stream.set_nodelay(true);
+        let shared = Arc::clone(&shared);
+        let mut stopped = stopped.clone();
+        tokio::spawn(async move {
+            let serve = async {
+                match entry {
+                    Entry::Connect => serve_connect(shared, stream, peer).await,
+                    Entry::Direct => serve_tls(shared, stream, peer, None).await,
+                }
+            };
+            tokio::select! {
+                () = serve => {}
+                () = closed(&mut stopped) => {}
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Ends when the proxy has been told to stop and the time for draining is over.
+async fn closed(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+async fn serve_connect(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+    let (tunnel_out, tunnel_in) = tokio::sync::oneshot::channel();
+    let tunnel_out = Mutex::new(Some(tunnel_out));
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = connect(&shared, request, &tunnel_out);
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE)
+        .max_buf_size(16 << 10)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!(%peer, %error, "a connection to the AWS proxy ended early");
+    }
+    drop(tunnel_out);
+    if let Ok((host, upgrade)) = tunnel_in.await {
+        let upgrade: hyper::upgrade::OnUpgrade = upgrade;
+        match upgrade.await {
+            Ok(stream) => serve_tls(shared, TokioIo::new(stream), peer, Some(host)).await,
+            Err(error) => tracing::debug!(%peer, %error, "CONNECT was not followed by a tunnel"),
+        }
+    }
+}
+
+type Tunnel = tokio::sync::oneshot::Sender<(String, hyper::upgrade::OnUpgrade)>;
+
+/// Decides about one request to the proxy itself.
+fn connect(
+    shared: &Shared,
+    mut request: Request<Incoming>,
+    tunnel: &Mutex<Option<Tunnel>>,
+) -> Response<Full<Bytes>> {
+    if request.method() != Method::CONNECT {
+        return refuse(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this is the CONNECT proxy of an irsa lab; it serves AWS names over https only. \
+             Set HTTPS_PROXY (not HTTP_PROXY) to it and use https:// URLs\n"
+                .to_owned(),
+        );
+    }
+    let Some(authority) = request.uri().authority() else {
+        return refuse(StatusCode::BAD_REQUEST, "CONNECT needs HOST:PORT\n".to_owned());
+    };
+    let host = authority.host().to_ascii_lowercase();
+    let port = authority.port_u16().unwrap_or(443);
+    if port != 443 || !shared.backend.accepts(&host) {
+        tracing::debug!(%host, port, "the AWS proxy refused a name");
+        return refuse(
+            StatusCode::FORBIDDEN,
+            format!(
+                "{host}:{port} is not served by this irsa lab. It answers for AWS STS and S3 names and for its own \
+                 OIDC issuer, on port 443, and never opens a connection to the outside. \
+                 To reach the name directly add it to NO_PROXY\n"
+            ),
+        );
+    }
+    match tunnel.lock().take() {
+        Some(tunnel) => {
+            let _ = tunnel.send((host, hyper::upgrade::on(&mut request)));
+            Response::new(Full::default())
+        }
+        None => refuse(StatusCode::BAD_REQUEST, "one CONNECT per connection\n".to_owned()),
+    }
+}
+
+async fn serve_tls<S>(shared: Arc<Shared>, stream: S, peer: SocketAddr, connect: Option<String>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake = async {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let asked = start.client_hello().server_name().map(str::to_ascii_lowercase);
+        let host = asked
+            .or(connect)
+            .ok_or_else(|| other("the client named no host (no SNI)"))?;
+        if !shared.backend.accepts(&host) {
+            return Err(other(&format!("`{host}` is not served by this lab")));
+        }
+        let config = shared
+            .authority
+            .server_config(&host)
+            .map_err(std::io::Error::other)?;
+        Ok((host, start.into_stream(config).await?))
+    };
+    let (host, stream) = match tokio::time::timeout(HANDSHAKE, handshake).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => {
+            // Most often the client does not trust the lab's CA: worth saying at the usual level.
+            tracing::warn!(%peer, %error, "TLS with an AWS client failed");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!(%peer, "a TLS handshake took too long");
+            return;
+        }
+    };
+    let facts = {
+        let (_, session) = stream.get_ref();
+        facts(host, peer, session)
+    };
+    let Some(watcher) = watcher(&shared) else {
+        return;
+    };
+    let service = service_fn(|request| {
+        let shared = Arc::clone(&shared);
+        let facts = facts.clone();
+        async move { Ok::<_, Infallible>(answer(&shared, request, facts).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.config.idle)
+        .max_buf_size(256 << 10);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(shared.config.idle)
+        .keep_alive_timeout(HANDSHAKE)
+        .max_header_list_size(128 << 10);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%peer, %error, "an AWS client's connection ended early");
+    }
+}
+
+/// Reads the whole body, then asks the backend.
+async fn answer(shared: &Shared, request: Request<Incoming>, facts: Facts) -> Response<Full<Bytes>> {
+    let (mut parts, body) = request.into_parts();
+    let limited = Limited::new(body, shared.config.max_body);
+    let body = match tokio::time::timeout(shared.config.body_time, limited.collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            return refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "the irsa lab takes bodies up to {} bytes\n",
+                    shared.config.max_body
+                ),
+            );
+        }
+        Ok(Err(error)) => {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                format!("cannot read the request body: {error}\n"),
+            );
+        }
+        Err(_) => {
+            return refuse(
+                StatusCode::REQUEST_TIMEOUT,
+                "the request body took too long to arrive\n".to_owned(),
+            );
+        }
+    };
+    // HTTP/2 has `:authority` instead of a Host header, and `host` is what signatures name.
+    if parts.version == Version::HTTP_2
+        && !parts.headers.contains_key(header::HOST)
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(value) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(header::HOST, value);
+    }
+    let response = Arc::clone(&shared.backend)
+        .handle(Request::from_parts(parts, body), facts)
+        .await;
+    response.map(Full::new)
+}
+
+fn watcher(shared: &Shared) -> Option<Watcher> {
+    shared.graceful.lock().as_ref().map(GracefulShutdown::watcher)
+}
+
+fn refuse(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn other(text: &str) -> std::io::Error {
+    std::io::Error::other(text.to_owned())
+}
+
+fn facts(host: String, peer: SocketAddr, session: &ServerConnection) -> Facts {
+    Facts {
+        host,
+        source_ip: peer.ip(),
+        tls_version: match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        },
+        cipher: session
+            .negotiated_cipher_suite()
+            .map(|suite| cipher_name(suite.suite()))
+            .unwrap_or_default(),
+    }
+}
+
+/// CloudTrail has the RFC 8446 names for TLS 1.3 and OpenSSL's names for TLS 1.2.
+fn cipher_name(suite: CipherSuite) -> String {
+    let rustls_name = suite.as_str().unwrap_or_default();
+    if let Some(rest) = rustls_name.strip_prefix("TLS13_") {
+        return format!("TLS_{rest}");
+    }
+    rustls_name
+        .trim_start_matches("TLS_")
+        .replace("_WITH_", "_")
+        .replace("AES_", "AES")
+        .trim_end_matches(if rustls_name.contains("CHACHA20") {
+            "_SHA256"
+        } else {
+            ""
+        })
+        .replace('_', "-")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;
