@@ -1,0 +1,23 @@
+//! The AWS side of IRSA in one process: an STS and an S3 that verify everything, for laptops and CI.
+//!
+//! [`Aws`] holds accounts, roles, OIDC providers, users and buckets; [`Aws::handle`] answers a request that came over
+//! a [`Connection`], picking service and region by host name as AWS does. Nothing here listens: who has a socket (the
+//! lab's proxy, `irsa sts`) reads requests and hands them in.
+
+mod aws;
+mod call;
+pub mod config;
+mod connection;
+mod directory;
+mod error;
+mod host;
+mod ids;
+mod s3;
+mod sts;
+mod xml;
+
+pub use aws::{Aws, FaultAnswer, RegionFault};
+pub use call::{Call, CallError, EventSink, Identity, Resource, Service, Tls};
+pub use config::{Clock, Config, ConfigError};
+pub use connection::Connection;
+pub use host::{Endpoint, EndpointClass};
