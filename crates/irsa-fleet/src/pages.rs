@@ -1,0 +1,253 @@
+//! Lists read page by page: while one page is parsed the next is already on its way, and no third is held.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer as _,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+
+use crate::{
+    cluster::{Cluster, Error, parse},
+    wire::{ListMeta, Page, Text},
+};
+
+/// Objects in a page, as `kubectl` asks for.
+pub const PAGE: usize = 500;
+
+/// What a list asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Label selector in the API's syntax.
+    pub labels: Option<String>,
+    /// Field selector in the API's syntax.
+    pub fields: Option<String>,
+    /// Objects in a page; [`PAGE`] if none.
+    pub limit: Option<usize>,
+}
+
+impl Query {
+    fn path(&self, collection: &str, next: &str) -> String {
+        let mut path = format!("{collection}?limit={}", self.limit.unwrap_or(PAGE));
+        for (name, value) in [
+            ("labelSelector", self.labels.as_deref()),
+            ("fieldSelector", self.fields.as_deref()),
+            ("continue", Some(next).filter(|next| !next.is_empty())),
+        ] {
+            if let Some(value) = value {
+                path.push('&');
+                path.push_str(name);
+                path.push('=');
+                escape(value, &mut path);
+            }
+        }
+        path
+    }
+}
+
+/// Percent-encodes everything that is not unreserved.
+fn escape(value: &str, into: &mut String) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            into.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+/// Path of a collection: all namespaces, or one.
+pub fn collection(group_version: &str, namespace: Option<&str>, resource: &str) -> String {
+    let root = if group_version.contains('/') {
+        format!("/apis/{group_version}")
+    } else {
+        format!("/api/{group_version}")
+    };
+    match namespace {
+        Some(namespace) => format!("{root}/namespaces/{namespace}/{resource}"),
+        None => format!("{root}/{resource}"),
+    }
+}
+
+/// Hands each page of a list, as bytes, to `each`, in order. Returns how many pages there were.
+pub async fn pages(
+    cluster: &Cluster,
+    collection: &str,
+    query: &Query,
+    mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<usize, Error> {
+    let mut count = 0;
+    let mut body = fetch(cluster, &query.path(collection, "")).await?;
+    loop {
+        count += 1;
+        let next = next_token(&body).map_err(|source| Error::Malformed {
+            what: format!("GET {collection}"),
+            source,
+        })?;
+        let prefetch = next.map(|next| {
+            let (cluster, path) = (cluster.clone(), query.path(collection, &next));
+            tokio::spawn(async move { fetch(&cluster, &path).await })
+        });
+        let done = each(&body);
+        // The page is freed before the next one is waited for: two are held at most.
+        drop(body);
+        let Some(prefetch) = prefetch else {
+            done?;
+            return Ok(count);
+        };
+        if let Err(error) = done {
+            prefetch.abort();
+            return Err(error);
+        }
+        body = match prefetch.await {
+            Ok(answer) => answer?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+    }
+}
+
+/// Hands each object of a list to `each`.
+pub async fn for_each<T>(
+    cluster: &Cluster,
+    collection: &str,
+    query: &Query,
+    mut each: impl for<'a> FnMut(T::Of<'a>),
+) -> Result<usize, Error>
+where
+    T: Kind,
+{
+    pages(cluster, collection, query, |body| {
+        let page: Page<'_, T::Of<'_>> = parse(collection, body)?;
+        page.items.into_iter().for_each(&mut each);
+        Ok(())
+    })
+    .await
+}
+
+/// A family of borrowing types, one for each lifetime: what a page holds.
+pub trait Kind {
+    /// The type that borrows from a page.
+    type Of<'a>: Deserialize<'a>;
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $of:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+        impl Kind for $name {
+            type Of<'a> = crate::wire::$of<'a>;
+        }
+    )*};
+}
+
+kinds! {
+    /// Pods.
+    Pods = Pod;
+    /// Service accounts.
+    ServiceAccounts = ServiceAccount;
+    /// Namespaces.
+    Namespaces = Namespace;
+    /// Nodes.
+    Nodes = Node;
+}
+
+/// Fetches one page. A list that expired between two pages goes on where the server says that it can.
+async fn fetch(cluster: &Cluster, path: &str) -> Result<Bytes, Error> {
+    let mut delay = std::time::Duration::from_millis(200);
+    for _ in 0..4 {
+        match cluster.get(path).await {
+            Err(Error::Api { status, what }) if status.code == 410 => {
+                let next = &status.metadata.next;
+                let (Some((before, _)), false) = (path.split_once("&continue="), next.is_empty()) else {
+                    return Err(Error::Api { what, status });
+                };
+                let mut path = format!("{before}&continue=");
+                escape(next, &mut path);
+                return cluster.get(&path).await;
+            }
+            Err(Error::Api { status, .. }) if matches!(status.code, 429 | 503 | 504) => {
+                let hint = status.details.map_or(0, |details| details.retry_after_seconds);
+                tokio::time::sleep(delay.max(std::time::Duration::from_secs(hint.min(10)))).await;
+                delay *= 2;
+            }
+            other => return other,
+        }
+    }
+    cluster.get(path).await
+}
+
+/// The continue token, found without parsing the items: API servers write the metadata of a list first.
+fn next_token(body: &[u8]) -> Result<Option<String>, serde_json::Error> {
+    struct Seek<'t>(&'t mut Option<Option<String>>);
+
+    impl<'de> Visitor<'de> for Seek<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(key) = map.next_key::<Text<'de>>()? {
+                if key == "metadata" {
+                    let meta: ListMeta<'de> = map.next_value()?;
+                    *self.0 = Some(
+                        meta.next
+                            .map(|next| next.to_string())
+                            .filter(|next| !next.is_empty()),
+                    );
+                    // Stops here; the parser then complains about the rest, which is looked at elsewhere.
+                    return Ok(());
+                }
+                map.next_value::<IgnoredAny>()?;
+            }
+            *self.0 = Some(None);
+            Ok(())
+        }
+    }
+
+    let mut found = None;
+    let outcome = serde_json::Deserializer::from_slice(body).deserialize_map(Seek(&mut found));
+    match found {
+        Some(token) => Ok(token),
+        None => outcome.map(|()| None),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_found_before_the_items_are_parsed() {
+        let body = br#"{"kind":"PodList","apiVersion":"v1","metadata":{"continue":"a/b=","x":1},"items":[this is never read"#;
+        assert_eq!(next_token(body).unwrap().as_deref(), Some("a/b="));
+        assert_eq!(
+            next_token(br#"{"items":[],"metadata":{"continue":""}}"#).unwrap(),
+            None
+        );
+        assert_eq!(next_token(br#"{"items":[]}"#).unwrap(), None);
+        assert!(next_token(b"<html>").is_err());
+        assert!(next_token(br#"{"items":[}"#).is_err());
+    }
+
+    #[test]
+    fn selectors_and_tokens_are_escaped() {
+        let query = Query {
+            labels: Some("app in (a,b)".to_owned()),
+            fields: None,
+            limit: Some(2),
+        };
+        assert_eq!(
+            query.path(&collection("v1", Some("kube-system"), "pods"), "a/b="),
+            "/api/v1/namespaces/kube-system/pods?limit=2&labelSelector=app%20in%20%28a%2Cb%29&continue=a%2Fb%3D"
+        );
+        assert_eq!(
+            collection("apps/v1", None, "deployments"),
+            "/apis/apps/v1/deployments"
+        );
+    }
+}
