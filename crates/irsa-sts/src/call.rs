@@ -43,6 +43,9 @@ pub struct Call {
     pub request_parameters: Value,
     /// Elements of the answer without secrets, in CloudTrail's spelling; `Null` where CloudTrail logs null.
     pub response_elements: Value,
+    /// What S3 adds in CloudTrail's `additionalEventData` (signature version, authentication method); `Null` for STS,
+    /// whose details are the endpoint and the serving region above.
+    pub additional: Value,
     /// AWS resources that the call touched.
     pub resources: Vec<Resource>,
     /// Whether the call changes nothing.

@@ -10,6 +10,7 @@ pub mod config;
 mod connection;
 mod directory;
 mod error;
+pub mod events;
 mod host;
 mod ids;
 mod s3;
