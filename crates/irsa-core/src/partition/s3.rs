@@ -57,9 +57,9 @@ pub enum S3RuleError {
     /// Acceleration has no FIPS endpoints.
     #[error("Accelerate cannot be used with FIPS")]
     AccelerateWithFips,
-    /// Acceleration exists in partition `aws` only.
+    /// China has no acceleration; the rule set refuses nowhere else.
     #[error("S3 Accelerate cannot be used in this region")]
-    AccelerateOutsideAws,
+    AccelerateInChina,
     /// Access points cannot be accelerated.
     #[error("Access Points do not support S3 Accelerate")]
     AccessPointWithAccelerate,
@@ -82,6 +82,14 @@ pub enum S3RuleError {
         client: &'static str,
         /// The ARN.
         arn: String,
+        /// The ARN's partition.
+        partition: &'static str,
+    },
+    /// The multi-region access point is of another partition than the client's region.
+    #[error("Client was configured for partition `{client}` but bucket referred to partition `{partition}`")]
+    ForeignMultiRegion {
+        /// The client's partition.
+        client: &'static str,
         /// The ARN's partition.
         partition: String,
     },
@@ -128,15 +136,18 @@ pub fn s3_host(region: &str, bucket: &str, options: S3HostOptions) -> Result<S3H
     } = options;
     let partition = Partition::of_region(region);
     let suffix = partition.dns_suffix();
+    if accelerate && fips {
+        return Err(S3RuleError::AccelerateWithFips);
+    }
+    if fips && partition.name() == "aws-cn" {
+        return Err(S3RuleError::FipsInChina);
+    }
     if bucket.starts_with("arn:") {
         return access_point(region, bucket, options);
     }
     if bucket.ends_with("--x-s3") || bucket.ends_with("--xa-s3") {
         if accelerate {
             return Err(S3RuleError::ExpressWithAccelerate);
-        }
-        if fips && partition.name() == "aws-cn" {
-            return Err(S3RuleError::FipsInChina);
         }
         let zone = express_zone(bucket).ok_or(S3RuleError::ExpressName)?;
         let dash_fips = if fips { "-fips" } else { "" };
@@ -153,15 +164,9 @@ pub fn s3_host(region: &str, bucket: &str, options: S3HostOptions) -> Result<S3H
         if !in_host {
             return Err(S3RuleError::PathWithAccelerate);
         }
-        if fips {
-            return Err(S3RuleError::AccelerateWithFips);
+        if partition.name() == "aws-cn" {
+            return Err(S3RuleError::AccelerateInChina);
         }
-        if partition.name() != "aws" {
-            return Err(S3RuleError::AccelerateOutsideAws);
-        }
-    }
-    if fips && partition.name() == "aws-cn" {
-        return Err(S3RuleError::FipsInChina);
     }
     let real = if region == AWS_GLOBAL {
         GLOBAL_SIGNING_REGION
@@ -171,6 +176,8 @@ pub fn s3_host(region: &str, bucket: &str, options: S3HostOptions) -> Result<S3H
     let is_global = region == AWS_GLOBAL || (use_global && region == GLOBAL_SIGNING_REGION);
     let service = match (accelerate, fips, dual_stack) {
         (true, _, false) => format!("s3-accelerate.{suffix}"),
+        // A quirk of the rule set: no such host exists.
+        (true, _, true) if region == AWS_GLOBAL => format!("s3-accelerate.dualstack.{real}.{suffix}"),
         (true, _, true) => format!("s3-accelerate.dualstack.{suffix}"),
         (false, true, false) => format!("s3-fips.{real}.{suffix}"),
         (false, true, true) => format!("s3-fips.dualstack.{real}.{suffix}"),
@@ -223,16 +230,7 @@ fn access_point(client_region: &str, arn: &str, options: S3HostOptions) -> Resul
         .and_then(|r| r.strip_prefix(['/', ':']))
         .ok_or_else(bad)?;
     let client = Partition::of_region(client_region);
-    let owner = Partition::named(partition).ok_or_else(bad)?;
-    if owner != client {
-        return Err(S3RuleError::ForeignPartition {
-            client: client.name(),
-            arn: arn.to_owned(),
-            partition: partition.to_owned(),
-        });
-    }
     let label = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let suffix = owner.dns_suffix();
     if region.is_empty() {
         if !name.split('.').all(label) {
             return Err(bad());
@@ -241,8 +239,12 @@ fn access_point(client_region: &str, arn: &str, options: S3HostOptions) -> Resul
             (true, _, _) => Err(S3RuleError::MultiRegion("dual-stack")),
             (_, true, _) => Err(S3RuleError::MultiRegion("FIPS")),
             (_, _, true) => Err(S3RuleError::MultiRegion("S3 Accelerate")),
+            _ if partition != client.name() => Err(S3RuleError::ForeignMultiRegion {
+                client: client.name(),
+                partition: partition.to_owned(),
+            }),
             _ => Ok(S3Host {
-                host: format!("{name}.accesspoint.s3-global.{suffix}"),
+                host: format!("{name}.accesspoint.s3-global.{}", client.dns_suffix()),
                 path_prefix: String::new(),
                 addressing: S3Addressing::MultiRegionAccessPoint,
                 signing_region: "*".to_owned(),
@@ -252,11 +254,18 @@ fn access_point(client_region: &str, arn: &str, options: S3HostOptions) -> Resul
     if !label(name) || !label(account) || !label(region) {
         return Err(bad());
     }
+    // The rule set goes by the region in the ARN, not by its second field.
+    let owner = Partition::of_region(region);
+    if owner != client {
+        return Err(S3RuleError::ForeignPartition {
+            client: client.name(),
+            arn: arn.to_owned(),
+            partition: owner.name(),
+        });
+    }
+    let suffix = owner.dns_suffix();
     if accelerate {
         return Err(S3RuleError::AccessPointWithAccelerate);
-    }
-    if fips && owner.name() == "aws-cn" {
-        return Err(S3RuleError::FipsInChina);
     }
     let dash_fips = if fips { "-fips" } else { "" };
     let dual = if dual_stack { "dualstack." } else { "" };
