@@ -1,3 +1,10 @@
 //! The rules of STS endpoints for Kubernetes service accounts: pure, no I/O.
 
+pub mod annotations;
+pub mod arn;
+pub mod endpoint;
+pub mod identity;
+pub mod mutation;
+pub mod node;
 pub mod partition;
+pub mod settings;
