@@ -1,9 +1,10 @@
 //! The annotations that people write on service accounts, pods and namespaces, read with a warning for each thing
 //! wrong. Nothing is dropped in silence: what cannot be used is told with its place, its value and a cure.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use crate::arn::{ArnError, RoleArn};
+use crate::arn::{ArnError, Compose, RoleArn};
 use crate::endpoint::EndpointType;
 
 /// The prefix of the annotations unless `--annotation-prefix` says otherwise.
@@ -226,8 +227,8 @@ impl fmt::Display for Warning {
 /// What a service account's annotations say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceAccountAnnotations<'a> {
-    /// The role, as written: possibly empty, a bare name, or wrong (then there is a warning).
-    pub role_arn: Option<&'a str>,
+    /// The role: as written, or composed from a name. If it is wrong there is a warning.
+    pub role_arn: Option<Cow<'a, str>>,
     /// The audience, as written.
     pub audience: Option<&'a str>,
     /// The endpoint type.
@@ -349,10 +350,10 @@ fn parse_int(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
-/// Reads the annotations of a service account. `compose` says that a role may be given without its account.
+/// Reads the annotations of a service account. With `compose` a role may be given without its account.
 pub fn service_account<'a>(
     prefix: &str,
-    compose: bool,
+    compose: Option<&Compose>,
     annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> ServiceAccountAnnotations<'a> {
     let mut found = ServiceAccountAnnotations::default();
@@ -361,12 +362,14 @@ pub fn service_account<'a>(
         let mut warn = |problem| warnings.push(Warning::new(Place::ServiceAccount, key, value, problem));
         match own_name(prefix, key) {
             Some(ROLE_ARN) => {
-                found.role_arn = Some(value);
-                if !compose || value.contains("arn:") {
-                    if let Err(error) = RoleArn::parse(value) {
-                        warn(Problem::RoleArn(error));
-                    }
+                let role = match compose {
+                    Some(compose) => compose.apply(value),
+                    None => Cow::Borrowed(value),
+                };
+                if let Err(error) = RoleArn::parse(&role) {
+                    warn(Problem::RoleArn(error));
                 }
+                found.role_arn = Some(role);
             }
             Some(AUDIENCE) => {
                 found.audience = Some(value);
@@ -542,41 +545,50 @@ fn suspicion(prefix: &str, key: &str, place: Place) -> Option<Problem> {
         .map(|(known, _)| meant(known))
 }
 
-/// Whether `written` is `known` but for case, separators, or two letters.
+/// Whether `written` is `known` but for case, separators, or two letters (one, in a short word).
 fn similar(known: &str, written: &str) -> bool {
-    // Keys are at most 63 characters; anything much longer is something else, and costs nothing to refuse.
-    written.len() <= known.len() + 3
-        && distance(known, &written.to_ascii_lowercase().replace(['_', '.'], "-"))
-            <= if known.len() > 9 { 2 } else { 1 }
+    distance(known, written) <= if known.len() > 9 { 2 } else { 1 }
 }
 
 /// Whether `written` is a way people write `prefix` wrongly.
 fn similar_prefix(prefix: &str, written: &str) -> bool {
-    let written = written.to_ascii_lowercase();
-    written.len() <= prefix.len() + 6
-        && (distance(prefix, &written) <= 3
-            || (prefix == DEFAULT_PREFIX
-                && [
-                    "eks.aws.amazon.com",
-                    "eks.aws.com",
-                    "amazonaws.com",
-                    "iam.amazonaws.com",
-                    "aws.amazon.com",
-                    "sts.amazonaws.com",
-                ]
-                .contains(&&*written)))
+    const CONFUSED: [&str; 6] = [
+        "amazonaws.com",
+        "aws.amazon.com",
+        "eks.aws.amazon.com",
+        "eks.aws.com",
+        "iam.amazonaws.com",
+        "sts.amazonaws.com",
+    ];
+    distance(prefix, written) <= 3
+        || (prefix == DEFAULT_PREFIX
+            && CONFUSED
+                .iter()
+                .any(|confused| written.eq_ignore_ascii_case(confused)))
 }
 
-/// Levenshtein distance in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
+/// Levenshtein distance, without regard to case and with `_` and `.` taken for `-`. Texts of very different lengths,
+/// or longer than a key can be, are infinitely far.
+fn distance(known: &str, written: &str) -> usize {
+    const LONGEST: usize = 63;
+    if written.len() > LONGEST || known.len().abs_diff(written.len()) > 3 {
+        return usize::MAX;
+    }
+    let plain = |b: u8| {
+        if matches!(b, b'_' | b'.') {
+            b'-'
+        } else {
+            b.to_ascii_lowercase()
+        }
+    };
+    let mut row: [usize; LONGEST + 1] = std::array::from_fn(|at| at);
+    for (i, x) in known.bytes().enumerate() {
         let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
+        for (j, y) in written.bytes().enumerate() {
+            let substituted = diagonal + usize::from(plain(x) != plain(y));
             diagonal = row[j + 1];
             row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
         }
     }
-    row[b.len()]
+    row[written.len()]
 }

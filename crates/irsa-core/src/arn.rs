@@ -1,5 +1,6 @@
 //! ARNs of IAM roles: read, check, compose.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// An IAM role's ARN, in its parts: `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.
@@ -142,11 +143,14 @@ impl Compose {
     /// The ARN meant by `text`, which may be a name or path without an account. Text that contains `arn:` is
     /// taken as it is, as the Go webhook does.
     #[must_use]
-    pub fn apply(&self, text: &str) -> Box<str> {
+    pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if text.contains("arn:") {
-            text.into()
+            Cow::Borrowed(text)
         } else {
-            format!("arn:{}:iam::{}:role/{text}", self.partition, self.account).into()
+            Cow::Owned(format!(
+                "arn:{}:iam::{}:role/{text}",
+                self.partition, self.account
+            ))
         }
     }
 }

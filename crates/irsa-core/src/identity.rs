@@ -42,14 +42,11 @@ impl ServiceAccount {
     ) -> Option<Self> {
         let read = annotations::service_account(
             &settings.annotation_prefix,
-            settings.compose.is_some(),
+            settings.compose.as_ref(),
             annotations,
         );
         let this = Self {
-            role_arn: read.role_arn.map(|role| match &settings.compose {
-                Some(compose) => compose.apply(role),
-                None => role.into(),
-            }),
+            role_arn: read.role_arn.map(Into::into),
             audience: read.audience.map(Into::into),
             token_expiration: read.token_expiration.and_then(std::num::NonZeroI64::new),
             endpoint: read.endpoint,

@@ -203,23 +203,21 @@ impl Reader<'_> {
         match &value {
             Value::Null => {}
             Value::String(role) if is("RoleARN") => {
-                let role = match &self.settings.compose {
-                    Some(compose) if !self.settings.compat.is_upstream() && !role.is_empty() => {
-                        compose.apply(role)
-                    }
-                    _ => role.as_str().into(),
-                };
-                if !role.is_empty() {
-                    if let Err(error) = RoleArn::parse(&role) {
-                        self.warn(key, &role, Problem::RoleArn(error));
-                    }
+                if role.is_empty() {
+                    return;
                 }
-                entry.role_arn = Some(role).filter(|role| !role.is_empty());
+                let role = match &self.settings.compose {
+                    Some(compose) if !self.settings.compat.is_upstream() => compose.apply(role),
+                    _ => role.into(),
+                };
+                if let Err(error) = RoleArn::parse(&role) {
+                    self.warn(key, &role, Problem::RoleArn(error));
+                }
+                entry.role_arn = Some(role.into());
             }
             _ if is("RoleARN") => wrong("RoleARN", "a string"),
             Value::String(audience) if is("Audience") => {
-                entry.audience =
-                    Some(audience.as_str().into()).filter(|audience: &Box<str>| !audience.is_empty());
+                entry.audience = (!audience.is_empty()).then(|| audience.as_str().into());
             }
             _ if is("Audience") => wrong("Audience", "a string"),
             Value::Bool(regional) if is("UseRegionalSTS") => {
