@@ -12,7 +12,14 @@ use tempfile::TempDir;
 /// The built command.
 pub fn irsa() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_irsa"));
-    for variable in ["KUBECONFIG", "IRSA_LAB_DIR", "NO_COLOR", "CLICOLOR_FORCE", "HTTPS_PROXY", "https_proxy"] {
+    for variable in [
+        "KUBECONFIG",
+        "IRSA_LAB_DIR",
+        "NO_COLOR",
+        "CLICOLOR_FORCE",
+        "HTTPS_PROXY",
+        "https_proxy",
+    ] {
         command.env_remove(variable);
     }
     command
@@ -20,7 +27,10 @@ pub fn irsa() -> Command {
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
 }
 
 /// A running `irsa lab up`, ended when dropped.
@@ -92,7 +102,10 @@ impl Lab {
 
     /// `kubectl ARGS`, which must succeed; what it printed.
     pub fn kubectl<S: AsRef<OsStr>>(&self, args: &[S]) -> String {
-        let shown: Vec<_> = args.iter().map(|arg| arg.as_ref().to_string_lossy().into_owned()).collect();
+        let shown: Vec<_> = args
+            .iter()
+            .map(|arg| arg.as_ref().to_string_lossy().into_owned())
+            .collect();
         succeeded(&format!("kubectl {}", shown.join(" ")), self.try_kubectl(args))
     }
 
@@ -153,7 +166,11 @@ impl Drop for Lab {
 
 /// Sends a signal by name: `INT`, `TERM`.
 pub fn signal(process: u32, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status().unwrap();
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(process.to_string())
+        .status()
+        .unwrap();
     assert!(status.success(), "kill -{name} {process}");
 }
 
@@ -175,14 +192,20 @@ pub fn eventually(what: &str, mut ask: impl FnMut() -> Result<(), String>) {
     loop {
         match ask() {
             Ok(()) => return,
-            Err(seen) if Instant::now() > deadline => panic!("not within a minute: {what}; last seen: {seen}"),
+            Err(seen) if Instant::now() > deadline => {
+                panic!("not within a minute: {what}; last seen: {seen}")
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     }
 }
 
 fn require_kubectl() {
-    let found = Command::new("kubectl").args(["version", "--client"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let found = Command::new("kubectl")
+        .args(["version", "--client"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     assert!(
         found.is_ok_and(|status| status.success()),
         "these tests need kubectl 1.32 or later on PATH: https://kubernetes.io/docs/tasks/tools/ or `.ci/kubectl DIR`"

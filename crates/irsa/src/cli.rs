@@ -36,6 +36,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Completion(commands::completion::Args),
+    Man(commands::man::Args),
     Version(commands::version::Args),
 }
 
@@ -43,6 +44,7 @@ pub(crate) enum Command {
 pub(crate) async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Completion(args) => commands::completion::run(&args, output),
+        Command::Man(args) => commands::man::run(&args, output),
         Command::Version(args) => commands::version::run(&args, output),
     }
 }
