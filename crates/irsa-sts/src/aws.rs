@@ -16,6 +16,7 @@ use crate::config::{Account, Clock, Config, ConfigError, OidcProvider, Role, Tok
 use crate::connection::Connection;
 use crate::directory::Directory;
 use crate::host::Endpoint;
+use crate::token::TokenMaker;
 
 /// STS and S3 with everything behind them. Cheap to clone; all clones are the same AWS.
 #[derive(Clone)]
@@ -23,9 +24,11 @@ pub struct Aws {
     inner: Arc<Inner>,
 }
 
+/// The state that all clones share.
 pub(crate) struct Inner {
     pub(crate) directory: RwLock<Directory>,
     pub(crate) faults: RwLock<HashMap<String, FaultState>>,
+    pub(crate) tokens: TokenMaker,
     pub(crate) clock: Clock,
     pub(crate) events: RwLock<Option<Arc<dyn EventSink>>>,
     pub(crate) global_accepts_local_region: bool,
@@ -71,6 +74,8 @@ impl Aws {
     /// When something in `config` cannot be: an account id that is not twelve digits, a trust policy with an
     /// operator that does not exist, …
     pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let tokens =
+            TokenMaker::new(config.seed).map_err(|error| ConfigError::value("seed", error.to_string()))?;
         let mut directory = Directory::default();
         let mut buckets = Vec::new();
         for account in config.accounts {
@@ -87,6 +92,7 @@ impl Aws {
             inner: Arc::new(Inner {
                 directory: RwLock::new(directory),
                 faults: RwLock::new(HashMap::new()),
+                tokens,
                 clock: config.clock,
                 events: RwLock::new(config.events),
                 global_accepts_local_region: config.global_accepts_local_region,
@@ -123,6 +129,11 @@ impl Aws {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
+    }
+
+    /// The shared state, for the services of this crate.
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// Who is told of every call from now on.

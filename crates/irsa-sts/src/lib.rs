@@ -13,9 +13,11 @@ mod error;
 pub mod events;
 mod host;
 mod ids;
+mod keys;
 mod s3;
 pub mod sigv4;
 mod sts;
+mod token;
 mod xml;
 
 pub use aws::{Aws, FaultAnswer, RegionFault};
