@@ -1,0 +1,30 @@
+//! A Kubernetes API in one process, for real kubectl.
+//!
+//! [`ApiServer::start`] listens with TLS on loopback and answers like a small cluster; [`api::Api`] is the same API
+//! without HTTP, for controllers in this process. Objects are [`serde_json::Value`]s.
+
+pub mod api;
+mod bootstrap;
+pub mod config;
+mod defaults;
+pub mod hooks;
+pub mod http;
+mod managed;
+pub mod names;
+mod namespaces;
+pub mod object;
+pub mod patch;
+pub mod resources;
+pub mod runtime;
+mod schema;
+pub mod selectors;
+mod server;
+mod services;
+pub mod status;
+pub mod store;
+mod strategic;
+mod validation;
+mod wiring;
+
+pub use config::{Config, NodeConfig, Version};
+pub use server::{ApiServer, Error};

@@ -1,0 +1,211 @@
+//! One stored object, and short ways to read the parts of an object that every module needs.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+/// A stored object. Cheap to clone, never changes; reads like a [`serde_json::Value`].
+pub type Object = Arc<Stored>;
+
+/// The value of an object together with its version and, once somebody asked for it, its JSON.
+///
+/// The JSON is made once and shared by every list, get and watch that sends the object.
+#[derive(Debug)]
+pub struct Stored {
+    value: Value,
+    version: u64,
+    json: OnceLock<Bytes>,
+}
+
+impl Stored {
+    /// Wraps a value whose `metadata.resourceVersion` is `version`.
+    #[must_use]
+    pub fn new(value: Value, version: u64) -> Self {
+        Self {
+            value,
+            version,
+            json: OnceLock::new(),
+        }
+    }
+
+    /// The resource version at which this state was written; 0 for a state that was never stored (dry run).
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The object as it is stored.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The object as JSON bytes, serialised at most once.
+    #[must_use]
+    pub fn json(&self) -> Bytes {
+        self.json
+            .get_or_init(|| Bytes::from(self.value.to_string()))
+            .clone()
+    }
+}
+
+impl Deref for Stored {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+/// Reading an object's metadata without a ladder of `get`s. Missing parts read as empty.
+pub trait ObjectExt {
+    /// The value itself.
+    fn as_json(&self) -> &Value;
+
+    /// The value at a path of object keys.
+    fn at(&self, path: &[&str]) -> Option<&Value> {
+        path.iter().try_fold(self.as_json(), |value, key| value.get(key))
+    }
+
+    /// The string at a path of object keys; empty when it is missing or no string.
+    fn str_at(&self, path: &[&str]) -> &str {
+        self.at(path).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The integer at a path of object keys.
+    fn int_at(&self, path: &[&str]) -> Option<i64> {
+        self.at(path).and_then(Value::as_i64)
+    }
+
+    /// The array at a path of object keys; empty when it is missing or no array.
+    fn list_at(&self, path: &[&str]) -> &[Value] {
+        self.at(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// The object at a path of object keys.
+    fn map_at(&self, path: &[&str]) -> Option<&Map<String, Value>> {
+        self.at(path).and_then(Value::as_object)
+    }
+
+    /// `kind`.
+    fn kind(&self) -> &str {
+        self.str_at(&["kind"])
+    }
+
+    /// `apiVersion`.
+    fn api_version(&self) -> &str {
+        self.str_at(&["apiVersion"])
+    }
+
+    /// `metadata.name`.
+    fn name(&self) -> &str {
+        self.str_at(&["metadata", "name"])
+    }
+
+    /// `metadata.namespace`; empty for cluster-scoped objects.
+    fn namespace(&self) -> &str {
+        self.str_at(&["metadata", "namespace"])
+    }
+
+    /// `metadata.uid`.
+    fn uid(&self) -> &str {
+        self.str_at(&["metadata", "uid"])
+    }
+
+    /// `metadata.generation`; 0 when missing.
+    fn generation(&self) -> i64 {
+        self.int_at(&["metadata", "generation"]).unwrap_or_default()
+    }
+
+    /// `metadata.labels`.
+    fn labels(&self) -> Option<&Map<String, Value>> {
+        self.map_at(&["metadata", "labels"])
+    }
+
+    /// The value of one label.
+    fn label(&self, key: &str) -> Option<&str> {
+        self.labels()
+            .and_then(|labels| labels.get(key))
+            .and_then(Value::as_str)
+    }
+
+    /// The value of one annotation.
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.map_at(&["metadata", "annotations"])
+            .and_then(|all| all.get(key))
+            .and_then(Value::as_str)
+    }
+
+    /// `metadata.finalizers`.
+    fn finalizers(&self) -> &[Value] {
+        self.list_at(&["metadata", "finalizers"])
+    }
+
+    /// `metadata.ownerReferences`.
+    fn owner_references(&self) -> &[Value] {
+        self.list_at(&["metadata", "ownerReferences"])
+    }
+
+    /// The owner reference that has `controller: true`.
+    fn controller(&self) -> Option<&Value> {
+        self.owner_references()
+            .iter()
+            .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+    }
+
+    /// `metadata.deletionTimestamp`, when the object is being deleted.
+    fn deletion_timestamp(&self) -> Option<&str> {
+        self.at(&["metadata", "deletionTimestamp"])
+            .and_then(Value::as_str)
+    }
+}
+
+impl ObjectExt for Value {
+    fn as_json(&self) -> &Value {
+        self
+    }
+}
+
+impl ObjectExt for Stored {
+    fn as_json(&self) -> &Value {
+        &self.value
+    }
+}
+
+/// The object at `key` of an object, made empty when it is missing or of another type.
+pub fn entry_object<'a>(value: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
+    let map = as_object_mut(value);
+    as_object_mut(map.entry(key).or_insert_with(|| Value::Object(Map::new())))
+}
+
+/// The metadata of an object, made empty when it is missing.
+pub fn metadata_mut(value: &mut Value) -> &mut Map<String, Value> {
+    entry_object(value, "metadata")
+}
+
+/// Reads a value as an object, replacing anything else by an empty one.
+pub(crate) fn as_object_mut(value: &mut Value) -> &mut Map<String, Value> {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    match value {
+        Value::Object(map) => map,
+        _ => unreachable!("was made an object above"),
+    }
+}
+
+/// The present instant as Kubernetes writes `Time`: RFC 3339 in UTC with whole seconds.
+#[must_use]
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The present instant as Kubernetes writes `MicroTime`.
+#[must_use]
+pub fn now_micro() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
+        .to_string()
+}

@@ -1,0 +1,554 @@
+//! Every object of the cluster, in memory, with one resource version counter and a history for watches.
+//!
+//! A resource is named as kubectl names it: `pods`, `deployments.apps`; the namespace of a cluster-scoped object is
+//! the empty string. All calls are synchronous and short. Controllers read here and write through
+//! [`crate::api::Api`], so that defaulting, admission and validation run as for everybody else; a write done here
+//! directly skips all of that.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::object::{Object, ObjectExt, Stored, metadata_mut};
+use crate::status::Status;
+
+/// How many changes of one resource are kept for watches that resume.
+const HISTORY: usize = 20_000;
+/// For how long the state behind a `continue` token is kept, as etcd's compaction does it.
+const SNAPSHOT_LIFE: Duration = Duration::from_secs(300);
+/// How many such states of one resource are kept.
+const SNAPSHOTS: usize = 16;
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It was replaced by a newer state.
+    Modified,
+    /// It is gone; the event carries its last state.
+    Deleted,
+}
+
+/// One change of one object.
+#[derive(Debug)]
+pub struct Event {
+    /// What happened.
+    pub change: Change,
+    /// The state after the change; for a deletion the last state, with the version of the deletion.
+    pub object: Object,
+    /// The state before the change.
+    pub previous: Option<Object>,
+}
+
+/// Why the store refused a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// An object of that name is there already.
+    #[error("already exists")]
+    Exists,
+    /// No such object.
+    #[error("not found")]
+    NotFound,
+    /// The object's version or uid is not the one that was expected.
+    #[error("changed meanwhile")]
+    Conflict,
+    /// The object has no `metadata.name`.
+    #[error("the object has no name")]
+    NoName,
+}
+
+impl StoreError {
+    /// The `Status` that Kubernetes answers for it.
+    #[must_use]
+    pub fn status(self, resource: &str, name: &str) -> Status {
+        match self {
+            Self::Exists => Status::already_exists(resource, name),
+            Self::NotFound => Status::not_found(resource, name),
+            Self::Conflict => Status::modified(resource, name),
+            Self::NoName => {
+                Status::bad_request("metadata.name: Required value: name or generateName is required")
+            }
+        }
+    }
+}
+
+/// Objects of one moment.
+#[derive(Debug)]
+pub struct Listing {
+    /// In the order of namespace and name.
+    pub items: Vec<Object>,
+    /// The resource version of the moment: watch from here.
+    pub resource_version: u64,
+    /// The last key looked at when more objects follow.
+    pub next: Option<Key>,
+    /// How many objects of the resource there are in all namespaces.
+    pub total: usize,
+}
+
+/// Namespace (empty for cluster-scoped) and name.
+pub type Key = (Arc<str>, Arc<str>);
+
+type Objects = BTreeMap<Key, Object>;
+
+struct Snapshot {
+    version: u64,
+    taken: Instant,
+    objects: Arc<Objects>,
+}
+
+struct Collection {
+    // Copied on the first write after a snapshot was taken, shared otherwise.
+    objects: Arc<Objects>,
+    history: VecDeque<Arc<Event>>,
+    // Changes up to this version are no longer in `history`.
+    forgotten: u64,
+    snapshots: VecDeque<Snapshot>,
+    changed: watch::Sender<u64>,
+}
+
+impl Default for Collection {
+    fn default() -> Self {
+        Self {
+            objects: Arc::default(),
+            history: VecDeque::new(),
+            forgotten: 0,
+            snapshots: VecDeque::new(),
+            changed: watch::channel(0).0,
+        }
+    }
+}
+
+impl Collection {
+    fn record(&mut self, event: Event) {
+        let version = event.object.version();
+        if self.history.len() == HISTORY
+            && let Some(oldest) = self.history.pop_front()
+        {
+            self.forgotten = oldest.object.version();
+        }
+        self.history.push_back(Arc::new(event));
+        self.changed.send_replace(version);
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    version: u64,
+    collections: HashMap<Arc<str>, Collection>,
+}
+
+impl Inner {
+    fn collection(&mut self, resource: &str) -> &mut Collection {
+        if !self.collections.contains_key(resource) {
+            self.collections.insert(resource.into(), Collection::default());
+        }
+        match self.collections.get_mut(resource) {
+            Some(collection) => collection,
+            None => unreachable!("inserted above"),
+        }
+    }
+}
+
+/// The objects of the cluster.
+pub struct Store {
+    inner: RwLock<Inner>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("resource_version", &self.resource_version())
+            .finish_non_exhaustive()
+    }
+}
+
+fn key(namespace: &str, name: &str) -> Key {
+    (namespace.into(), name.into())
+}
+
+fn stamp(mut object: Value, version: u64) -> Object {
+    metadata_mut(&mut object).insert("resourceVersion".into(), version.to_string().into());
+    Arc::new(Stored::new(object, version))
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            inner: RwLock::new(Inner {
+                version: 1,
+                ..Inner::default()
+            }),
+        }
+    }
+
+    /// The version of the latest write of any resource.
+    #[must_use]
+    pub fn resource_version(&self) -> u64 {
+        self.inner.read().version
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Object> {
+        self.inner
+            .read()
+            .collections
+            .get(resource)?
+            .objects
+            .get(&key(namespace, name))
+            .cloned()
+    }
+
+    /// All objects of a resource, of one namespace or of all (`None`).
+    #[must_use]
+    pub fn list(&self, resource: &str, namespace: Option<&str>) -> Listing {
+        self.page(resource, namespace, None, usize::MAX, |_| true)
+    }
+
+    /// The objects of a resource that `keep` wants, without their version.
+    pub fn find(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        keep: impl Fn(&Value) -> bool,
+    ) -> Vec<Object> {
+        self.page(resource, namespace, None, usize::MAX, |object| {
+            keep(object.value())
+        })
+        .items
+    }
+
+    /// How many objects of a resource there are.
+    #[must_use]
+    pub fn count(&self, resource: &str) -> usize {
+        self.inner
+            .read()
+            .collections
+            .get(resource)
+            .map_or(0, |collection| collection.objects.len())
+    }
+
+    /// At most `limit` objects of the present moment after `after` that `keep` wants.
+    pub fn page(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        after: Option<&Key>,
+        limit: usize,
+        keep: impl Fn(&Object) -> bool,
+    ) -> Listing {
+        let (objects, version) = {
+            let inner = self.inner.read();
+            let objects = inner
+                .collections
+                .get(resource)
+                .map(|collection| Arc::clone(&collection.objects))
+                .unwrap_or_default();
+            (objects, inner.version)
+        };
+        page_of(&objects, version, namespace, after, limit, keep)
+    }
+
+    /// Like [`Store::page`], and keeps the moment so that [`Store::page_at`] can go on from there.
+    pub fn first_page(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        limit: usize,
+        keep: impl Fn(&Object) -> bool,
+    ) -> Listing {
+        let (objects, version) = {
+            let mut inner = self.inner.write();
+            let version = inner.version;
+            let collection = inner.collection(resource);
+            (Arc::clone(&collection.objects), version)
+        };
+        let listing = page_of(&objects, version, namespace, None, limit, keep);
+        if listing.next.is_some() {
+            let mut inner = self.inner.write();
+            let collection = inner.collection(resource);
+            collection
+                .snapshots
+                .retain(|snapshot| snapshot.taken.elapsed() < SNAPSHOT_LIFE);
+            if collection
+                .snapshots
+                .iter()
+                .all(|snapshot| snapshot.version != version)
+            {
+                if collection.snapshots.len() == SNAPSHOTS {
+                    collection.snapshots.pop_front();
+                }
+                collection.snapshots.push_back(Snapshot {
+                    version,
+                    taken: Instant::now(),
+                    objects,
+                });
+            }
+        }
+        listing
+    }
+
+    /// A further page of the moment `version`; `None` when that moment is no longer kept.
+    pub fn page_at(
+        &self,
+        resource: &str,
+        version: u64,
+        namespace: Option<&str>,
+        after: &Key,
+        limit: usize,
+        keep: impl Fn(&Object) -> bool,
+    ) -> Option<Listing> {
+        let objects = {
+            let inner = self.inner.read();
+            let collection = inner.collections.get(resource)?;
+            let snapshot = collection
+                .snapshots
+                .iter()
+                .find(|snapshot| snapshot.version == version)?;
+            Arc::clone(&snapshot.objects)
+        };
+        Some(page_of(&objects, version, namespace, Some(after), limit, keep))
+    }
+
+    /// Stores a new object under its `metadata.namespace` and `metadata.name`.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`], [`StoreError::NoName`].
+    pub fn create(&self, resource: &str, object: Value) -> Result<Object, StoreError> {
+        if object.name().is_empty() {
+            return Err(StoreError::NoName);
+        }
+        let key = key(object.namespace(), object.name());
+        let mut inner = self.inner.write();
+        let version = inner.version + 1;
+        let collection = inner.collection(resource);
+        if collection.objects.contains_key(&key) {
+            return Err(StoreError::Exists);
+        }
+        let object = stamp(object, version);
+        Arc::make_mut(&mut collection.objects).insert(key, Arc::clone(&object));
+        collection.record(Event {
+            change: Change::Added,
+            object: Arc::clone(&object),
+            previous: None,
+        });
+        inner.version = version;
+        Ok(object)
+    }
+
+    /// Replaces an object. `expected` is the version that it must have now; `None` replaces whatever is there.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Conflict`], [`StoreError::NoName`].
+    pub fn update(&self, resource: &str, object: Value, expected: Option<u64>) -> Result<Object, StoreError> {
+        if object.name().is_empty() {
+            return Err(StoreError::NoName);
+        }
+        let key = key(object.namespace(), object.name());
+        let mut inner = self.inner.write();
+        let version = inner.version + 1;
+        let collection = inner.collection(resource);
+        let previous = collection
+            .objects
+            .get(&key)
+            .cloned()
+            .ok_or(StoreError::NotFound)?;
+        if expected.is_some_and(|expected| expected != previous.version()) {
+            return Err(StoreError::Conflict);
+        }
+        let object = stamp(object, version);
+        Arc::make_mut(&mut collection.objects).insert(key, Arc::clone(&object));
+        collection.record(Event {
+            change: Change::Modified,
+            object: Arc::clone(&object),
+            previous: Some(previous),
+        });
+        inner.version = version;
+        Ok(object)
+    }
+
+    /// Removes an object at once, finalizers or not. `expected` as in [`Store::update`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Conflict`].
+    pub fn delete(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        expected: Option<u64>,
+    ) -> Result<Object, StoreError> {
+        let key = key(namespace, name);
+        let mut inner = self.inner.write();
+        let version = inner.version + 1;
+        let collection = inner.collection(resource);
+        let previous = collection
+            .objects
+            .get(&key)
+            .cloned()
+            .ok_or(StoreError::NotFound)?;
+        if expected.is_some_and(|expected| expected != previous.version()) {
+            return Err(StoreError::Conflict);
+        }
+        let object = stamp(previous.value().clone(), version);
+        Arc::make_mut(&mut collection.objects).remove(&key);
+        collection.record(Event {
+            change: Change::Deleted,
+            object: Arc::clone(&object),
+            previous: Some(previous),
+        });
+        inner.version = version;
+        Ok(object)
+    }
+
+    /// Follows the changes of a resource after version `after` (usually [`Listing::resource_version`]).
+    pub fn watch(self: &Arc<Self>, resource: &str, after: u64) -> Watch {
+        let changed = {
+            let mut inner = self.inner.write();
+            inner.collection(resource).changed.subscribe()
+        };
+        Watch {
+            store: Arc::clone(self),
+            resource: resource.into(),
+            cursor: after,
+            changed,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The changes of a resource after a version, in order.
+    ///
+    /// # Errors
+    /// [`Expired`] when some of them are no longer kept.
+    pub fn changes_after(&self, resource: &str, after: u64) -> Result<Vec<Arc<Event>>, Expired> {
+        let inner = self.inner.read();
+        let Some(collection) = inner.collections.get(resource) else {
+            return Ok(Vec::new());
+        };
+        if after < collection.forgotten {
+            return Err(Expired {
+                asked: after,
+                oldest: collection.forgotten,
+            });
+        }
+        let start = collection
+            .history
+            .partition_point(|event| event.object.version() <= after);
+        Ok(collection.history.range(start..).cloned().collect())
+    }
+}
+
+/// The watcher is further behind than the history reaches: list again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too old resource version: {asked} ({oldest})")]
+pub struct Expired {
+    /// The version asked for.
+    pub asked: u64,
+    /// The oldest version that can be asked for.
+    pub oldest: u64,
+}
+
+/// A place in the changes of one resource. Dropping it ends the watch; a slow reader costs nothing.
+#[derive(Debug)]
+pub struct Watch {
+    store: Arc<Store>,
+    resource: Arc<str>,
+    cursor: u64,
+    changed: watch::Receiver<u64>,
+    ready: VecDeque<Arc<Event>>,
+}
+
+impl Watch {
+    /// The next change, waiting for it. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Expired`] when the reader fell behind the history.
+    pub async fn next(&mut self) -> Result<Arc<Event>, Expired> {
+        loop {
+            if let Some(event) = self.try_next()? {
+                return Ok(event);
+            }
+            // The sender lives as long as the store, which this watch holds.
+            let _ = self.changed.changed().await;
+        }
+    }
+
+    /// The next change if there is one now.
+    ///
+    /// # Errors
+    /// [`Expired`] when the reader fell behind the history.
+    pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, Expired> {
+        if self.ready.is_empty() {
+            // Marked before reading, so that a change after the read wakes the next wait.
+            self.changed.borrow_and_update();
+            self.ready
+                .extend(self.store.changes_after(&self.resource, self.cursor)?);
+        }
+        let event = self.ready.pop_front();
+        if let Some(event) = &event {
+            self.cursor = event.object.version();
+        }
+        Ok(event)
+    }
+
+    /// The version up to which changes were handed out.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.cursor
+    }
+}
+
+fn page_of(
+    objects: &Objects,
+    version: u64,
+    namespace: Option<&str>,
+    after: Option<&Key>,
+    limit: usize,
+    keep: impl Fn(&Object) -> bool,
+) -> Listing {
+    let lower = match (after, namespace) {
+        (Some(after), _) => Bound::Excluded(after.clone()),
+        (None, Some(namespace)) => Bound::Included(key(namespace, "")),
+        (None, None) => Bound::Unbounded,
+    };
+    let mut items = Vec::new();
+    let mut range = objects.range((lower, Bound::Unbounded));
+    let mut next = None;
+    while let Some((at, object)) = range.next() {
+        if namespace.is_some_and(|namespace| &*at.0 != namespace) {
+            break;
+        }
+        if !keep(object) {
+            continue;
+        }
+        items.push(Arc::clone(object));
+        if items.len() == limit {
+            // The token is only given when something follows.
+            let in_scope = |key: &Key| namespace.is_none_or(|namespace| &*key.0 == namespace);
+            if range.clone().next().is_some_and(|(key, _)| in_scope(key)) {
+                next = Some(at.clone());
+            }
+            break;
+        }
+    }
+    Listing {
+        items,
+        resource_version: version,
+        next,
+        total: objects.len(),
+    }
+}
