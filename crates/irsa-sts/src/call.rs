@@ -52,6 +52,9 @@ pub struct Call {
     pub read_only: bool,
     /// What was refused, if it was.
     pub error: Option<CallError>,
+    /// Why it was refused, for the person who runs this AWS: what the answer does not tell, such as the condition of
+    /// a trust policy that did not hold. Not part of CloudTrail.
+    pub explanation: Option<String>,
     /// HTTP status of the answer.
     pub status: u16,
     /// The `User-Agent` header.

@@ -35,6 +35,7 @@ fn call() -> Call {
         }],
         read_only: true,
         error: None,
+        explanation: None,
         status: 200,
         user_agent: Some("Boto3/1.44.5".to_owned()),
         source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
