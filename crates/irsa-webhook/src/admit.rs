@@ -1,0 +1,350 @@
+//! One admission: from the bytes of a review to the bytes of its answer.
+//!
+//! Every pod has one reason for what became of it, in a metric; when it is not given an identity although its service
+//! account asks for one, also in the log and in a warning to whoever created it.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use irsa_core::annotations::{self, Problem};
+use irsa_core::identity::{self, Known, NotMutated};
+use irsa_core::mutation::{self, Pod};
+use irsa_core::settings::Settings;
+
+use crate::directory::lookup::{self, Lookup};
+use crate::directory::{Directory, Indexed};
+use crate::metrics::{Metrics, Reason};
+use crate::review::{self, Answer, Request, Review};
+
+/// What happens to a pod that cannot be given the identity which it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is admitted as it is, with a warning: what the Go webhook does, without the warning.
+    Lenient,
+    /// It is refused, so that its controller tries again: for pods that opted in by a label, under `failurePolicy: Fail`.
+    Required,
+}
+
+/// Answers reviews.
+#[derive(Debug)]
+pub struct Admission {
+    directory: Arc<Directory>,
+    lookup: Lookup,
+    metrics: Arc<Metrics>,
+    random: RandomState,
+    count: AtomicU64,
+}
+
+/// What was decided about one pod.
+#[derive(Debug)]
+struct Decision {
+    reason: Reason,
+    patch: Vec<u8>,
+    warnings: Vec<String>,
+    audit: Vec<(&'static str, String)>,
+}
+
+impl Decision {
+    fn untouched(reason: Reason) -> Self {
+        Self {
+            reason,
+            patch: Vec::new(),
+            warnings: Vec::new(),
+            audit: Vec::new(),
+        }
+    }
+}
+
+impl Admission {
+    /// Answers by what `directory` knows, asking through `lookup` when it does not.
+    #[must_use]
+    pub fn new(directory: Arc<Directory>, lookup: Lookup, metrics: Arc<Metrics>) -> Self {
+        Self {
+            directory,
+            lookup,
+            metrics,
+            random: RandomState::new(),
+            count: AtomicU64::new(0),
+        }
+    }
+
+    fn settings(&self) -> &Settings {
+        self.directory.settings()
+    }
+
+    /// Answers the review in `body`.
+    ///
+    /// # Errors
+    /// When the body is no review that can be answered.
+    pub async fn review(&self, body: &[u8], mode: Mode) -> Result<Vec<u8>, review::Error> {
+        let begun = Instant::now();
+        let review = match Review::parse(body) {
+            Ok(review) => review,
+            Err(error) => {
+                self.metrics.admission(Reason::Malformed, begun.elapsed());
+                return Err(error);
+            }
+        };
+        let request = &review.request;
+        let decision = match &request.object {
+            Some(pod) if request.creates_pod() => self.decide(request, pod).await?,
+            _ => Decision::untouched(Reason::NotPodCreation),
+        };
+        self.metrics.admission(decision.reason, begun.elapsed());
+        if mode == Mode::Required && decision.reason.is_without_identity() {
+            let message = match decision.warnings.first() {
+                Some(warning) => format!("the pod needs an identity and cannot be given one now: {warning}"),
+                None => format!(
+                    "the pod needs an identity, but its service account asks for none ({})",
+                    decision.reason.as_str()
+                ),
+            };
+            return Ok(review::denial(review.version, &request.uid, &message));
+        }
+        let Decision {
+            patch,
+            warnings,
+            audit,
+            ..
+        } = decision;
+        Ok(review::answer(
+            review.version,
+            &request.uid,
+            &Answer {
+                patch: &patch,
+                warnings,
+                audit,
+            },
+        ))
+    }
+
+    async fn decide(&self, request: &Request<'_>, pod: &Pod<'_>) -> Result<Decision, review::Error> {
+        let settings = self.settings();
+        let (namespace, name) = (&*request.namespace, pod.service_account());
+        if name.is_empty() {
+            return Ok(Decision::untouched(Reason::NoServiceAccount));
+        }
+        let mut indexed = self.directory.service_account(namespace, name);
+        let mut asked = None;
+        if indexed == Indexed::Unknown && self.needs_asking(namespace, name, pod)? {
+            match self.lookup.ask(namespace, name).await {
+                lookup::Answer::Found(found) => indexed = found,
+                answer => asked = Some(answer),
+            }
+        }
+        // The guards keep what they point to alive; nothing below waits.
+        let config_map = self.directory.config_map();
+        let known = match &indexed {
+            Indexed::Unknown => Known::Unknown,
+            Indexed::Plain => Known::Plain,
+            Indexed::Annotated(account) => Known::Annotated(account),
+        };
+        let facts = identity::Lookup {
+            service_account: known,
+            config_map: config_map
+                .as_ref()
+                .as_ref()
+                .and_then(|map| map.find(namespace, name)),
+            namespace: settings
+                .namespace_defaults
+                .then(|| self.directory.namespace(namespace))
+                .flatten(),
+            container_credentials: self.directory.credentials().contains(namespace, name),
+        };
+        match identity::resolve(&facts, settings) {
+            Ok(identity) => self.mutate(request, pod, &identity),
+            Err(NotMutated::ServiceAccountUnknown) => Ok(self.unknown(namespace, name, pod, asked.as_ref())),
+            Err(_) => Ok(self.not_asked(namespace, name, pod, known)),
+        }
+    }
+
+    /// Whether the answer could depend on a service account that is not known.
+    fn needs_asking(&self, namespace: &str, name: &str, pod: &Pod<'_>) -> Result<bool, review::Error> {
+        if self.settings().compat.is_upstream() {
+            // There, an entry in either document ends the search before the service account is waited for.
+            let listed = self.directory.credentials().contains(namespace, name)
+                || self
+                    .directory
+                    .config_map()
+                    .as_ref()
+                    .as_ref()
+                    .is_some_and(|map| map.find(namespace, name).is_some());
+            return Ok(!listed);
+        }
+        Ok(!pod.has_skip_label(self.settings()).map_err(unreadable)?)
+    }
+
+    fn mutate(
+        &self,
+        request: &Request<'_>,
+        pod: &Pod<'_>,
+        identity: &identity::Identity<'_>,
+    ) -> Result<Decision, review::Error> {
+        let outcome = pod
+            .patch(identity, self.settings(), self.random())
+            .map_err(unreadable)?;
+        self.metrics.pod(identity.method.as_str());
+        let reason = match outcome.not_mutated {
+            None => Reason::Mutated,
+            Some(NotMutated::AlreadyComplete) => Reason::Complete,
+            Some(NotMutated::AllContainersSkipped | NotMutated::SkipLabel) => Reason::Skipped,
+            Some(NotMutated::NoServiceAccount | NotMutated::ServiceAccountUnknown | NotMutated::NoRole) => {
+                Reason::NotAsked
+            }
+        };
+        let endpoint = (identity.choice.endpoint.as_str(), identity.choice.source.as_str());
+        self.metrics.patch(
+            outcome.patch.len(),
+            (reason == Reason::Mutated).then_some(endpoint),
+        );
+        let warnings = outcome
+            .warnings
+            .iter()
+            .map(|warning| self.warning(warning))
+            .collect::<Vec<_>>();
+        let mut audit = Vec::new();
+        if reason == Reason::Mutated && self.settings().record {
+            audit.push(("sts-endpoint", identity.choice.record()));
+        }
+        tracing::debug!(
+            namespace = &*request.namespace,
+            pod = pod.name(),
+            service_account = pod.service_account(),
+            reason = reason.as_str(),
+            endpoint = endpoint.0,
+            source = endpoint.1,
+            operations = outcome.operations,
+            warnings = warnings.len(),
+            "admission"
+        );
+        Ok(Decision {
+            reason,
+            patch: outcome.patch,
+            warnings,
+            audit,
+        })
+    }
+
+    /// The service account is not known, so nobody can say whether it asks for an identity.
+    fn unknown(
+        &self,
+        namespace: &str,
+        name: &str,
+        pod: &Pod<'_>,
+        asked: Option<&lookup::Answer>,
+    ) -> Decision {
+        let (reason, why) = match asked {
+            Some(lookup::Answer::NotFound) => (Reason::NoServiceAccount, "it does not exist".to_owned()),
+            Some(lookup::Answer::Failed(error)) => (
+                Reason::LookupFailed,
+                format!("the Kubernetes API could not be asked: {error}"),
+            ),
+            Some(lookup::Answer::Timeout) => (
+                Reason::LookupTimeout,
+                "the Kubernetes API did not answer in time".to_owned(),
+            ),
+            Some(lookup::Answer::Off | lookup::Answer::Found(_)) => (
+                Reason::LookupOff,
+                "it is not in the cache and asking is switched off".to_owned(),
+            ),
+            // Only a pod with the label that excludes it is not asked about.
+            None => return Decision::untouched(Reason::Skipped),
+        };
+        tracing::warn!(
+            namespace,
+            pod = pod.name(),
+            service_account = name,
+            reason = reason.as_str(),
+            "pod not mutated: its service account is not known: {why}"
+        );
+        self.metrics.warning("unknown_service_account");
+        let warning = format!(
+            "service account {namespace}/{name} is not known to the pod identity webhook: {why}; if it has a role, recreate the pod"
+        );
+        Decision {
+            warnings: vec![warning],
+            ..Decision::untouched(reason)
+        }
+    }
+
+    /// No role: an ordinary pod, unless its service account is annotated in a way that cannot be followed.
+    fn not_asked(&self, namespace: &str, name: &str, pod: &Pod<'_>, known: Known<'_>) -> Decision {
+        let problems = known
+            .annotations()
+            .map_or(&[] as &[annotations::Warning], |account| account.warnings());
+        if problems.is_empty() {
+            return Decision::untouched(Reason::NotAsked);
+        }
+        let warnings: Vec<String> = problems
+            .iter()
+            .map(|problem| {
+                self.metrics.warning(kind(&problem.problem));
+                problem.to_string()
+            })
+            .collect();
+        tracing::warn!(
+            namespace,
+            pod = pod.name(),
+            service_account = name,
+            reason = Reason::Unusable.as_str(),
+            "pod not mutated: {}",
+            warnings.join("; ")
+        );
+        Decision {
+            warnings,
+            ..Decision::untouched(Reason::Unusable)
+        }
+    }
+
+    fn warning(&self, warning: &mutation::Warning<'_>) -> String {
+        self.metrics.warning(match warning {
+            mutation::Warning::Annotation(warning) => kind(&warning.problem),
+            mutation::Warning::Value { .. } => "value",
+            mutation::Warning::LoneRegion { .. } => "lone_region",
+            mutation::Warning::StaticCredentials { .. } => "static_credentials",
+            mutation::Warning::MountPathTaken { .. } => "mount_path_taken",
+            mutation::Warning::VolumeNameTaken { .. } => "volume_name_taken",
+            mutation::Warning::NoSuchContainer { .. } => "no_such_container",
+            #[allow(unreachable_patterns, reason = "the core may learn to see more")]
+            _ => "other",
+        });
+        warning.to_string()
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do")]
+    fn random(&self) -> u32 {
+        self.random.hash_one(self.count.fetch_add(1, Ordering::Relaxed)) as u32
+    }
+}
+
+impl Reason {
+    /// Whether the pod is without the identity that a required one would need.
+    fn is_without_identity(self) -> bool {
+        !matches!(
+            self,
+            Self::Mutated | Self::Complete | Self::Skipped | Self::NotPodCreation
+        )
+    }
+}
+
+fn unreadable(error: mutation::Error) -> review::Error {
+    review::Error::Pod(error.to_string())
+}
+
+/// The bounded label of a problem.
+fn kind(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::NotABoolean => "not_a_boolean",
+        Problem::NotANumber => "not_a_number",
+        Problem::TooSmall | Problem::TooLarge => "out_of_range",
+        Problem::Misspelt { .. } => "misspelt",
+        Problem::WrongObject { .. } => "wrong_object",
+        Problem::OtherTool { .. } => "other_tool",
+        Problem::RoleArn(_) => "role_arn",
+        Problem::EmptyAudience => "empty_audience",
+        Problem::NotAList => "not_a_list",
+        _ => "entry",
+    }
+}

@@ -1,0 +1,133 @@
+//! The resolved settings of one server: no flags, no environment, nothing that could still fail to parse.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use irsa_core::settings::Settings;
+
+use crate::certificates::files::Files;
+use crate::directory::lookup;
+use crate::listener::Limits;
+use crate::tls::TlsOptions;
+
+/// How the Kubernetes API is reached.
+#[derive(Clone, Debug, Default)]
+pub enum Cluster {
+    /// As `kubectl` would find it: `KUBECONFIG`, `~/.kube/config`, or the service account of the pod this runs in.
+    #[default]
+    Infer,
+    /// The service account of the pod this runs in.
+    InCluster,
+    /// A kubeconfig file.
+    File(PathBuf),
+    /// The text of a kubeconfig.
+    Kubeconfig(String),
+    /// The address of an API that needs no credentials; with a file, the file's credentials and this address.
+    Address {
+        /// The address.
+        url: String,
+        /// Where the credentials are.
+        kubeconfig: Option<PathBuf>,
+    },
+}
+
+/// Where the serving certificate comes from.
+#[derive(Clone, Debug)]
+pub enum Certificates {
+    /// Files that somebody else renews.
+    Files(Files),
+    /// A chain and a key in PEM, for as long as the server runs.
+    Pem {
+        /// The chain, leaf first.
+        chain: String,
+        /// The key.
+        key: String,
+    },
+}
+
+/// Everything a server needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where admissions are served, over TLS.
+    pub listen: SocketAddr,
+    /// Where metrics are served, in the clear; `None` serves none.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How the Kubernetes API is reached.
+    pub cluster: Cluster,
+    /// Where the serving certificate comes from.
+    pub certificates: Certificates,
+    /// Versions and suites of TLS.
+    pub tls: TlsOptions,
+    /// The settings of the rules.
+    pub settings: Settings,
+    /// The namespace whose `pod-identity-webhook` ConfigMap is watched; `None` watches none.
+    pub config_map_namespace: Option<String>,
+    /// The container credentials file; `None` for none.
+    pub container_credentials: Option<PathBuf>,
+    /// How often files other than certificates are looked at.
+    pub poll: Duration,
+    /// How the API is asked for a service account that is not known.
+    pub lookup: lookup::Options,
+    /// Bounds of connections and bodies.
+    pub limits: Limits,
+    /// How the server goes down.
+    pub drain: Drain,
+    /// Whether `/debug/alpha/…` is served.
+    pub debug_handlers: bool,
+}
+
+/// How the server goes down, one after the other.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    /// For how long it goes on accepting although it is no longer ready: the time in which everybody hears of it.
+    pub announce: Duration,
+    /// For how long open connections are served while nothing new is accepted and clients are asked to leave.
+    pub linger: Duration,
+    /// For how long requests in flight may take after that.
+    pub finish: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            announce: Duration::from_secs(5),
+            linger: Duration::from_secs(5),
+            finish: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Drain {
+    /// No announcement: for a server that nobody else is told of.
+    #[must_use]
+    pub fn at_once() -> Self {
+        Self {
+            announce: Duration::ZERO,
+            linger: Duration::ZERO,
+            finish: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults with a certificate: any free port of loopback, no metrics port.
+    #[must_use]
+    pub fn new(certificates: Certificates) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            metrics_listen: None,
+            cluster: Cluster::default(),
+            certificates,
+            tls: TlsOptions::default(),
+            settings: Settings::default(),
+            config_map_namespace: None,
+            container_credentials: None,
+            poll: Duration::from_secs(10),
+            lookup: lookup::Options::default(),
+            limits: Limits::default(),
+            drain: Drain::default(),
+            debug_handlers: false,
+        }
+    }
+}

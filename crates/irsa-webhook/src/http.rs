@@ -1,0 +1,317 @@
+//! The routes of both ports, and the reading of bodies: bounded in size, in time and in sum.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::Semaphore;
+
+use crate::admit::{Admission, Mode};
+use crate::debug;
+use crate::directory::Directory;
+use crate::listener::{Handler, Limits};
+use crate::metrics::{self, Metrics};
+use crate::readiness::Readiness;
+
+/// The unit in which memory for bodies is counted.
+const BLOCK: usize = 1024;
+
+type Answer = Response<Full<Bytes>>;
+
+/// What the handlers of a server share.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    pub(crate) admission: Admission,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) readiness: Readiness,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) limits: Limits,
+    pub(crate) debug: bool,
+    pub(crate) inflight: Semaphore,
+}
+
+impl Routes {
+    /// Memory for bodies, in blocks.
+    pub(crate) fn inflight(limits: &Limits) -> Semaphore {
+        Semaphore::new((limits.inflight_bytes / BLOCK).clamp(1, Semaphore::MAX_PERMITS))
+    }
+}
+
+/// The admission port.
+#[derive(Clone, Debug)]
+pub(crate) struct AdmissionPort(pub(crate) Arc<Routes>);
+
+/// The metrics port.
+#[derive(Clone, Debug)]
+pub(crate) struct MetricsPort(pub(crate) Arc<Routes>);
+
+impl Handler for AdmissionPort {
+    async fn handle(&self, request: Request<Incoming>) -> Answer {
+        let begun = Instant::now();
+        let verb = verb(request.method());
+        let (path, answer) = match request.uri().path() {
+            "/mutate" => ("/mutate", self.mutate(request, Mode::Lenient).await),
+            "/mutate/required" => ("/mutate/required", self.mutate(request, Mode::Required).await),
+            "/healthz" => return get(request.method(), || text(StatusCode::OK, "ok")),
+            "/readyz" => return get(request.method(), || ready(&self.0)),
+            "/debug/alpha/deny" if self.0.debug => ("/debug/alpha/deny", json(debug::deny())),
+            "/debug/alpha/500" if self.0.debug => (
+                "/debug/alpha/500",
+                text(StatusCode::INTERNAL_SERVER_ERROR, "test error"),
+            ),
+            _ => {
+                return text(
+                    StatusCode::NOT_FOUND,
+                    "not found; this port serves /mutate, /mutate/required, /healthz and /readyz",
+                );
+            }
+        };
+        self.0
+            .metrics
+            .request(verb, path, answer.status().as_u16(), begun.elapsed());
+        answer
+    }
+}
+
+impl AdmissionPort {
+    async fn mutate(&self, request: Request<Incoming>, mode: Mode) -> Answer {
+        if request.method() != Method::POST {
+            let mut answer = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "an AdmissionReview is sent with POST",
+            );
+            answer
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("POST"));
+            return answer;
+        }
+        if !is_json(request.headers()) {
+            return text(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Invalid Content-Type, expected `application/json`",
+            );
+        }
+        let (body, _held) = match read_body(request, &self.0.limits, &self.0.inflight).await {
+            Ok(body) => body,
+            Err(refused) => return refused.answer(&self.0.limits),
+        };
+        match self.0.admission.review(&body, mode).await {
+            Ok(answer) => json(answer),
+            Err(error) => {
+                tracing::warn!(%error, bytes = body.len(), "review refused");
+                // Only what cannot be read is the sender's fault.
+                text(StatusCode::BAD_REQUEST, error.to_string())
+            }
+        }
+    }
+}
+
+impl Handler for MetricsPort {
+    async fn handle(&self, request: Request<Incoming>) -> Answer {
+        let routes = &self.0;
+        match request.uri().path() {
+            "/metrics" => get(request.method(), || match routes.metrics.encode() {
+                Ok(page) => with_type(StatusCode::OK, page, metrics::CONTENT_TYPE),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            }),
+            "/healthz" => get(request.method(), || text(StatusCode::OK, "ok")),
+            "/readyz" => get(request.method(), || ready(routes)),
+            "/debug/alpha/cache" if routes.debug => get(request.method(), || {
+                with_type(
+                    StatusCode::OK,
+                    debug::cache(&routes.directory),
+                    "application/json",
+                )
+            }),
+            "/debug/alpha/cache/clear" if routes.debug => {
+                routes.directory.clear();
+                text(StatusCode::OK, "")
+            }
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "not found; this port serves /metrics, /healthz and /readyz",
+            ),
+        }
+    }
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    TooLarge,
+    TooSlow,
+    NoMemory,
+    Broken(String),
+}
+
+impl Refused {
+    fn answer(&self, limits: &Limits) -> Answer {
+        let mut answer = match self {
+            Self::TooLarge => text(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "the body is larger than {} bytes, which no AdmissionReview of a pod is",
+                    limits.body_bytes
+                ),
+            ),
+            Self::TooSlow => text(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("the body did not arrive within {} s", limits.body.as_secs_f32()),
+            ),
+            Self::NoMemory => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many large requests at once; try again",
+            ),
+            Self::Broken(error) => text(StatusCode::BAD_REQUEST, format!("the body broke off: {error}")),
+        };
+        // What is left of the body would have to be read before the connection could be used again.
+        answer
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+}
+
+/// Memory for one body, given back when its answer is made.
+struct Held<'a> {
+    semaphore: &'a Semaphore,
+    blocks: usize,
+}
+
+impl Held<'_> {
+    async fn grow(&mut self, bytes: usize) {
+        let wanted = bytes.div_ceil(BLOCK).saturating_sub(self.blocks);
+        if wanted == 0 {
+            return;
+        }
+        // More than a third of all at once is never wanted: a body is capped far below.
+        let Ok(count) = u32::try_from(wanted) else { return };
+        if let Ok(permit) = self.semaphore.acquire_many(count).await {
+            permit.forget();
+            self.blocks += wanted;
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.semaphore.add_permits(self.blocks);
+    }
+}
+
+async fn read_body<'a>(
+    request: Request<Incoming>,
+    limits: &Limits,
+    inflight: &'a Semaphore,
+) -> Result<(Bytes, Held<'a>), Refused> {
+    let mut body = request.into_body();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limits.body_bytes {
+        return Err(Refused::TooLarge);
+    }
+    let mut held = Held {
+        semaphore: inflight,
+        blocks: 0,
+    };
+    let deadline = tokio::time::sleep(limits.body);
+    tokio::pin!(deadline);
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = &mut deadline => return Err(Refused::TooSlow),
+        };
+        let data = match frame {
+            None => break,
+            Some(Err(error)) => return Err(Refused::Broken(error.to_string())),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => data,
+                Err(_trailers) => continue,
+            },
+        };
+        let length = first.len() + rest.len() + data.len();
+        if length > limits.body_bytes {
+            return Err(Refused::TooLarge);
+        }
+        tokio::select! {
+            () = held.grow(length) => {}
+            () = &mut deadline => return Err(Refused::NoMemory),
+        }
+        // Most bodies come in one or two pieces; only then is the second one copied behind the first.
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.reserve(announced.max(length));
+                rest.extend_from_slice(&std::mem::take(&mut first));
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok((if rest.is_empty() { first } else { rest.freeze() }, held))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn verb(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+fn get(method: &Method, answer: impl FnOnce() -> Answer) -> Answer {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return answer();
+    }
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here");
+    answer
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    answer
+}
+
+fn ready(routes: &Routes) -> Answer {
+    let (ready, page) = routes.readiness.page();
+    text(
+        if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        page,
+    )
+}
+
+fn with_type(status: StatusCode, body: impl Into<Bytes>, media: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    answer
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    with_type(status, body, "text/plain; charset=utf-8")
+}
+
+fn json(body: Vec<u8>) -> Answer {
+    with_type(StatusCode::OK, body, "application/json")
+}
