@@ -7,4 +7,5 @@ pub mod identity;
 pub mod mutation;
 pub mod node;
 pub mod partition;
+pub mod sdk;
 pub mod settings;

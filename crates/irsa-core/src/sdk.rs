@@ -1,0 +1,28 @@
+//! Who obeys what: which STS endpoint a given AWS SDK calls in a given environment, and why.
+//!
+//! The variable `AWS_STS_REGIONAL_ENDPOINTS` is a request; every SDK has its own idea of it. [`sts`] answers for one
+//! SDK and version; [`Sdk::representatives`] gives the set in which every difference shows. What the answers rest on
+//! is said by [`Certainty`].
+
+mod cure;
+mod environment;
+mod family;
+mod guess;
+mod profile;
+mod sts;
+
+pub use cure::{Cure, scope_cures};
+pub use environment::Environment;
+pub use family::{Certainty, Family, ParseSdkError, Release, Sdk, Version};
+pub use guess::{Guess, from_image, from_user_agent};
+pub use profile::{BlastRadius, ReadsVariable};
+pub use sts::{Answer, Call, Concern, Endpoint, Failure, Outcome, Reason, RegionSource, SignedCalls, sts};
+
+/// What the SDK is to be told about one STS call besides the environment: options given in the program's code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Code<'a> {
+    /// An endpoint URL given to the client.
+    pub endpoint: Option<&'a str>,
+    /// A region given to the client.
+    pub region: Option<&'a str>,
+}

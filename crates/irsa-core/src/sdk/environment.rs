@@ -1,0 +1,141 @@
+//! The environment variables of a container which decide about endpoints.
+
+/// Variables as a container has them; empty values are kept, because some SDKs refuse them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `AWS_STS_REGIONAL_ENDPOINTS`.
+    pub sts_regional_endpoints: Option<String>,
+    /// `AWS_REGION`.
+    pub region: Option<String>,
+    /// `AWS_DEFAULT_REGION`.
+    pub default_region: Option<String>,
+    /// `AWS_USE_FIPS_ENDPOINT`.
+    pub use_fips: Option<String>,
+    /// `AWS_USE_DUALSTACK_ENDPOINT`.
+    pub use_dual_stack: Option<String>,
+    /// `AWS_ENDPOINT_URL_STS`.
+    pub endpoint_url_sts: Option<String>,
+    /// `AWS_ENDPOINT_URL_S3`.
+    pub endpoint_url_s3: Option<String>,
+    /// `AWS_ENDPOINT_URL`.
+    pub endpoint_url: Option<String>,
+    /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`.
+    pub ignore_configured_endpoint_urls: Option<String>,
+    /// `AWS_DEFAULTS_MODE`.
+    pub defaults_mode: Option<String>,
+    /// `AWS_SDK_LOAD_CONFIG`, which only Go v1 looks at.
+    pub sdk_load_config: Option<String>,
+    /// `AWS_S3_US_EAST_1_REGIONAL_ENDPOINT`.
+    pub s3_us_east_1_regional_endpoint: Option<String>,
+}
+
+impl Environment {
+    /// The variables that are looked at, in the order in which outputs show them.
+    pub const NAMES: [&'static str; 12] = [
+        "AWS_STS_REGIONAL_ENDPOINTS",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_USE_FIPS_ENDPOINT",
+        "AWS_USE_DUALSTACK_ENDPOINT",
+        "AWS_ENDPOINT_URL_STS",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        "AWS_DEFAULTS_MODE",
+        "AWS_SDK_LOAD_CONFIG",
+        "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
+    ];
+
+    /// Takes the known variables out of `NAME=value` pairs; of a name given twice the last one counts, as it does in
+    /// a container.
+    pub fn from_pairs<N: AsRef<str>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in pairs {
+            if let Some(slot) = environment.slot(name.as_ref()) {
+                *slot = Some(value.into());
+            }
+        }
+        environment
+    }
+
+    /// Sets or clears a variable by name. Names that decide nothing are ignored.
+    pub fn set(&mut self, name: &str, value: Option<String>) {
+        if let Some(slot) = self.slot(name) {
+            *slot = value;
+        }
+    }
+
+    /// The variables that are set, by name, in the order of [`Environment::NAMES`].
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        Self::NAMES
+            .into_iter()
+            .filter_map(|name| Some((name, self.get(name)?)))
+    }
+
+    /// The value of a variable by name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        match name {
+            "AWS_STS_REGIONAL_ENDPOINTS" => &self.sts_regional_endpoints,
+            "AWS_REGION" => &self.region,
+            "AWS_DEFAULT_REGION" => &self.default_region,
+            "AWS_USE_FIPS_ENDPOINT" => &self.use_fips,
+            "AWS_USE_DUALSTACK_ENDPOINT" => &self.use_dual_stack,
+            "AWS_ENDPOINT_URL_STS" => &self.endpoint_url_sts,
+            "AWS_ENDPOINT_URL_S3" => &self.endpoint_url_s3,
+            "AWS_ENDPOINT_URL" => &self.endpoint_url,
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" => &self.ignore_configured_endpoint_urls,
+            "AWS_DEFAULTS_MODE" => &self.defaults_mode,
+            "AWS_SDK_LOAD_CONFIG" => &self.sdk_load_config,
+            "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT" => &self.s3_us_east_1_regional_endpoint,
+            _ => return None,
+        }
+        .as_deref()
+    }
+
+    fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
+        Some(match name {
+            "AWS_STS_REGIONAL_ENDPOINTS" => &mut self.sts_regional_endpoints,
+            "AWS_REGION" => &mut self.region,
+            "AWS_DEFAULT_REGION" => &mut self.default_region,
+            "AWS_USE_FIPS_ENDPOINT" => &mut self.use_fips,
+            "AWS_USE_DUALSTACK_ENDPOINT" => &mut self.use_dual_stack,
+            "AWS_ENDPOINT_URL_STS" => &mut self.endpoint_url_sts,
+            "AWS_ENDPOINT_URL_S3" => &mut self.endpoint_url_s3,
+            "AWS_ENDPOINT_URL" => &mut self.endpoint_url,
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" => &mut self.ignore_configured_endpoint_urls,
+            "AWS_DEFAULTS_MODE" => &mut self.defaults_mode,
+            "AWS_SDK_LOAD_CONFIG" => &mut self.sdk_load_config,
+            "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT" => &mut self.s3_us_east_1_regional_endpoint,
+            _ => return None,
+        })
+    }
+
+    /// A switch: only `true`, in any case, switches it on.
+    pub(crate) fn is_on(value: Option<&String>) -> bool {
+        value.is_some_and(|v| v.eq_ignore_ascii_case("true"))
+    }
+
+    /// A value that is set and not empty.
+    pub(crate) fn filled(value: Option<&String>) -> Option<&str> {
+        value.map(String::as_str).filter(|v| !v.is_empty())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_place_and_the_last_value_counts() {
+        let environment =
+            Environment::from_pairs(Environment::NAMES.iter().map(|n| (*n, format!("value of {n}"))));
+        let read: Vec<_> = environment.iter().map(|(n, v)| (n, v.to_owned())).collect();
+        assert_eq!(read, Environment::NAMES.map(|n| (n, format!("value of {n}"))));
+
+        let twice = Environment::from_pairs([("AWS_REGION", "a"), ("OTHER", "x"), ("AWS_REGION", "b")]);
+        assert_eq!(twice.region.as_deref(), Some("b"));
+        assert_eq!(twice.iter().count(), 1);
+    }
+}
