@@ -18,6 +18,7 @@ mod s3;
 pub mod sigv4;
 mod sts;
 mod token;
+pub mod trust;
 mod xml;
 
 pub use aws::{Aws, FaultAnswer, RegionFault};
