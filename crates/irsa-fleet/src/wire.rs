@@ -6,10 +6,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData, ops::Deref};
 
+use jiff::Timestamp;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
 /// A page of a list: its items and where the next page starts.
 #[derive(Debug, Deserialize)]
@@ -511,15 +513,99 @@ pub struct Condition<'a> {
 }
 
 /// A service account.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct ServiceAccount<'a> {
+    /// Metadata.
+    #[serde(borrow, default)]
+    pub metadata: AccountMeta<'a>,
+}
+
+/// What is read of a service account's metadata: also who changed which field when.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountMeta<'a> {
+    /// Name.
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    /// Namespace.
+    #[serde(borrow, default)]
+    pub namespace: Text<'a>,
+    /// Identity across recreation under the same name.
+    #[serde(borrow, default)]
+    pub uid: Text<'a>,
+    /// Version of the object, for optimistic locking.
+    #[serde(borrow, default)]
+    pub resource_version: Text<'a>,
+    /// Labels.
+    #[serde(borrow, default)]
+    pub labels: Strings<'a>,
+    /// Annotations.
+    #[serde(borrow, default)]
+    pub annotations: Strings<'a>,
+    /// Managers of fields.
+    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    pub managed_fields: Vec<ManagedFields<'a>>,
+}
+
+/// The fields that one manager owns.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedFields<'a> {
+    /// Name of the manager.
+    #[serde(borrow, default)]
+    pub manager: Text<'a>,
+    /// When it last changed any of them, RFC 3339.
+    #[serde(borrow, default)]
+    pub time: Option<Text<'a>>,
+    /// The set of fields, as the JSON it came in.
+    #[serde(rename = "fieldsV1", borrow, default)]
+    pub fields: Option<&'a RawValue>,
+}
+
+impl ManagedFields<'_> {
+    /// Whether the annotation `name` is among the fields.
+    pub fn owns_annotation(&self, name: &str) -> bool {
+        self.fields.is_some_and(|fields| {
+            let fields = fields.get();
+            fields.find("\"f:annotations\"").is_some_and(|at| {
+                // Names of annotations hold no character that JSON escapes.
+                fields[at..].contains(&format!("\"f:{name}\""))
+            })
+        })
+    }
+}
+
+impl AccountMeta<'_> {
+    /// The managers that own the annotation `name`.
+    pub fn annotation_managers(&self, name: &str) -> Vec<String> {
+        let mut managers: Vec<String> = self
+            .managed_fields
+            .iter()
+            .filter(|entry| entry.owns_annotation(name))
+            .map(|entry| entry.manager.to_string())
+            .collect();
+        managers.sort();
+        managers.dedup();
+        managers
+    }
+
+    /// The latest moment at which a manager that owns the annotation `name` changed anything.
+    pub fn annotation_changed(&self, name: &str) -> Option<Timestamp> {
+        self.managed_fields
+            .iter()
+            .filter(|entry| entry.owns_annotation(name))
+            .filter_map(|entry| entry.time.as_deref()?.parse().ok())
+            .max()
+    }
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Namespace<'a> {
     /// Metadata.
     #[serde(borrow, default)]
     pub metadata: Meta<'a>,
 }
-
-/// A namespace.
-pub type Namespace<'a> = ServiceAccount<'a>;
 
 /// A node.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -590,6 +676,26 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(POD).unwrap();
         let pod = Pod::deserialize(&value).unwrap();
         assert_eq!(pod.service_account(), "aws-node");
+    }
+
+    #[test]
+    fn the_moment_of_a_change_is_that_of_the_manager_that_owns_the_annotation() {
+        let sa: ServiceAccount<'_> = serde_json::from_str(
+            r#"{"metadata":{"name":"a","managedFields":[
+                {"manager":"helm","time":"2026-01-01T00:00:00Z","fieldsV1":{"f:metadata":{"f:annotations":{".":{},"f:eks.amazonaws.com/role-arn":{}}}}},
+                {"manager":"kubectl-annotate","time":"2026-02-01T00:00:00Z","fieldsV1":{"f:metadata":{"f:annotations":{"f:eks.amazonaws.com/sts-regional-endpoints":{}}}}}]}}"#,
+        )
+        .unwrap();
+        let changed = |name| sa.metadata.annotation_changed(name).map(|time| time.to_string());
+        assert_eq!(
+            changed("eks.amazonaws.com/sts-regional-endpoints").as_deref(),
+            Some("2026-02-01T00:00:00Z")
+        );
+        assert_eq!(
+            changed("eks.amazonaws.com/role-arn").as_deref(),
+            Some("2026-01-01T00:00:00Z")
+        );
+        assert_eq!(changed("eks.amazonaws.com/audience"), None);
     }
 
     #[test]

@@ -1,0 +1,519 @@
+//! Where the SDKs in a container call STS: `irsa_core::sdk` asked once for each different environment.
+//!
+//! Thousands of containers share a few environments, so that answers are remembered by the variables that decide.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use irsa_core::{
+    endpoint,
+    partition::StsClass,
+    sdk::{self, Answer, Call, Code, Concern, Environment, Outcome, Reason, Sdk, SignedCalls},
+};
+
+use crate::{
+    finding::{Finding, Id, Severity},
+    wire::{Container, EnvValue},
+};
+
+/// Environments remembered at most: pods of a real cluster have a few dozen.
+const REMEMBERED: usize = 4096;
+
+/// Which SDKs a container may contain, and what was answered for them.
+#[derive(Default)]
+pub struct Families {
+    selected: Vec<Sdk>,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    answers: HashMap<String, Arc<Answers>>,
+    images: HashMap<Box<str>, Option<Sdk>>,
+}
+
+impl Families {
+    /// Only these SDKs; with none, the one that an image is known for, else each that behaves in its own way.
+    pub fn new(selected: Vec<Sdk>) -> Self {
+        Self {
+            selected,
+            ..Self::default()
+        }
+    }
+
+    /// What the caller selected.
+    pub fn selected(&self) -> &[Sdk] {
+        &self.selected
+    }
+}
+
+impl Clone for Families {
+    fn clone(&self) -> Self {
+        Self::new(self.selected.clone())
+    }
+}
+
+impl fmt::Debug for Families {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Families")
+            .field("selected", &self.selected)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One SDK's answer, as far as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Effective {
+    /// The SDK.
+    pub sdk: Sdk,
+    /// `regional`, `global`, `fips`, `dualstack`, `custom`, `error`.
+    pub class: &'static str,
+    /// The host, or the text of the SDK's error.
+    pub host: Box<str>,
+    /// The region that calls are signed for; empty for an error.
+    pub signing_region: Box<str>,
+    /// Why, as a stable name.
+    pub reason: &'static str,
+    /// Why, as a sentence.
+    pub sentence: &'static str,
+    /// What the answer rests on.
+    pub certainty: &'static str,
+}
+
+impl Effective {
+    fn of(answer: &Answer) -> Self {
+        let (host, signing_region) = match &answer.outcome {
+            Outcome::Endpoint(endpoint) => (&*endpoint.host, &*endpoint.signing_region),
+            Outcome::Failure(failure) => (&*failure.text, ""),
+        };
+        Self {
+            sdk: answer.sdk,
+            class: answer.class(),
+            host: host.into(),
+            signing_region: signing_region.into(),
+            reason: answer.reason.id(),
+            sentence: answer.reason.sentence(),
+            certainty: answer.certainty.as_str(),
+        }
+    }
+
+    /// The host, or `error`.
+    pub fn target(&self) -> &str {
+        if self.class == "error" {
+            "error"
+        } else {
+            &self.host
+        }
+    }
+}
+
+/// The answers of all SDKs that a container may contain, and what is wrong in them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// One for each SDK, in the core's order.
+    pub effective: Vec<Effective>,
+    /// What is wrong, without the container's name.
+    pub findings: Vec<Finding>,
+    /// Whether a variable that decides comes from elsewhere, so that the pod does not tell.
+    pub unknown: bool,
+}
+
+impl Answers {
+    /// One line: the host if all agree, else each class with the number of SDKs that it holds for.
+    pub fn summary(&self) -> String {
+        summary(&self.effective)
+    }
+}
+
+/// One line about answers: the host if all agree, else the hosts with how many SDKs call each.
+pub fn summary<'a>(effective: impl IntoIterator<Item = &'a Effective>) -> String {
+    let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut total = 0;
+    for answer in effective {
+        *hosts.entry(answer.target()).or_default() += 1;
+        total += 1;
+    }
+    let mut hosts: Vec<(&str, usize)> = hosts.into_iter().collect();
+    hosts.sort_by_key(|(host, count)| (std::cmp::Reverse(*count), *host));
+    match hosts.as_slice() {
+        [] => String::new(),
+        [(host, _)] => (*host).to_owned(),
+        several => {
+            let parts: Vec<String> = several
+                .iter()
+                .map(|(host, count)| format!("{host} ({count} of {total} SDKs)"))
+                .collect();
+            parts.join(", ")
+        }
+    }
+}
+
+/// Where the SDKs in `container` call.
+pub fn of_container(container: &Container<'_>, families: &Families) -> Arc<Answers> {
+    let written = match container.env(endpoint::ENV) {
+        Some(EnvValue::Literal(value)) => Some(value),
+        Some(EnvValue::Reference) => {
+            return Arc::new(Answers {
+                unknown: true,
+                ..Answers::default()
+            });
+        }
+        None => None,
+    };
+    of_container_with(container, written, families)
+}
+
+/// The same if `AWS_STS_REGIONAL_ENDPOINTS` had the value `written`.
+pub fn of_container_with(
+    container: &Container<'_>,
+    written: Option<&str>,
+    families: &Families,
+) -> Arc<Answers> {
+    let mut unknown = false;
+    let mut key = String::with_capacity(160);
+    let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(6);
+    for name in Environment::NAMES {
+        let value = if name == endpoint::ENV {
+            written
+        } else {
+            match container.env(name) {
+                Some(EnvValue::Literal(value)) => Some(value),
+                Some(EnvValue::Reference) => {
+                    unknown = true;
+                    None
+                }
+                None => None,
+            }
+        };
+        if let Some(value) = value {
+            pairs.push((name, value));
+            key.push_str(name);
+            key.push('=');
+            key.push_str(value);
+            key.push('\0');
+        }
+    }
+    // A poisoned lock only means that another thread stopped between two lookups.
+    let mut memory = families.memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = if families.selected.is_empty() {
+        known_image(&mut memory, &container.image)
+    } else {
+        None
+    };
+    key.push_str(if unknown { "?" } else { "!" });
+    if let Some(sdk) = known {
+        key.push_str(&sdk.to_string());
+    }
+    if let Some(answers) = memory.answers.get(&key) {
+        return answers.clone();
+    }
+    let environment = Environment::from_pairs(pairs);
+    let sdks = match known {
+        Some(sdk) => vec![sdk],
+        None if families.selected.is_empty() => Sdk::representatives(),
+        None => families.selected.clone(),
+    };
+    let answers = Arc::new(answer(&sdks, &environment, unknown));
+    if memory.answers.len() >= REMEMBERED {
+        memory.answers.clear();
+    }
+    memory.answers.insert(key, answers.clone());
+    answers
+}
+
+fn known_image(memory: &mut Memory, image: &str) -> Option<Sdk> {
+    if let Some(known) = memory.images.get(image) {
+        return *known;
+    }
+    let guess = sdk::from_image(image).map(|guess| guess.sdk);
+    if memory.images.len() >= REMEMBERED {
+        memory.images.clear();
+    }
+    memory.images.insert(image.into(), guess);
+    guess
+}
+
+fn answer(sdks: &[Sdk], environment: &Environment, unknown: bool) -> Answers {
+    let answers: Vec<Answer> = sdks
+        .iter()
+        .map(|sdk| sdk::sts(*sdk, environment, Code::default(), Call::Credentials))
+        .collect();
+    let effective: Vec<Effective> = answers.iter().map(Effective::of).collect();
+    Answers {
+        findings: if unknown {
+            Vec::new()
+        } else {
+            findings(&answers, environment)
+        },
+        effective,
+        unknown,
+    }
+}
+
+/// The names of the SDKs for which `is` holds, or nothing.
+fn which(answers: &[Answer], is: impl Fn(&Answer) -> bool) -> Option<String> {
+    let names: Vec<String> = answers
+        .iter()
+        .filter(|answer| is(answer))
+        .map(|answer| answer.sdk.to_string())
+        .collect();
+    match names.len() {
+        0 => None,
+        count if count == answers.len() && count > 1 => Some(format!("all {count} SDKs")),
+        count if count > 4 => Some(format!(
+            "{count} of {} SDKs ({}, …)",
+            answers.len(),
+            names[..3].join(", ")
+        )),
+        _ => Some(names.join(", ")),
+    }
+}
+
+fn findings(answers: &[Answer], environment: &Environment) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let class = |class: StsClass| move |answer: &Answer| answer.endpoint().is_some_and(|e| e.class == class);
+    if let Some(sdks) = which(answers, class(StsClass::Global)) {
+        findings.push(Finding::new(
+            Id::UsesGlobal,
+            format!("sts.amazonaws.com is called by {sdks}"),
+            "choose regional with `irsa set regional`, and see that both region variables are set",
+        ));
+    }
+    if let Some(refused) = answers
+        .iter()
+        .find(|answer| matches!(answer.signed_calls, SignedCalls::Refused { .. }))
+    {
+        let host = refused.endpoint().map_or("", |endpoint| &endpoint.host);
+        let signed = refused.endpoint().map_or("", |endpoint| &endpoint.signing_region);
+        let cure = sdk::scope_cures(refused.sdk, environment, Code::default())
+            .into_iter()
+            .find(|cure| cure.works)
+            .map_or_else(
+                || "remove the endpoint URL".to_owned(),
+                |cure| cure.what.trim_end_matches('.').to_owned(),
+            );
+        findings.push(Finding::new(
+            Id::ExplicitGlobalEndpoint,
+            format!(
+                "{} names {host}, but calls are signed for {signed}: signed calls such as GetCallerIdentity answer {}, \
+                 whatever the service account is annotated with",
+                endpoint_variable(refused.reason),
+                SignedCalls::REFUSAL_CODE,
+            ),
+            cure,
+        ));
+    } else if let Some(custom) = answers.iter().find(|answer| class(StsClass::Custom)(answer)) {
+        findings.push(Finding::new(
+            Id::CustomEndpoint,
+            format!(
+                "{} sends STS calls to {}, whatever endpoint type is chosen",
+                endpoint_variable(custom.reason),
+                custom.endpoint().map_or("", |endpoint| &endpoint.host)
+            ),
+            "remove the variable if the choice is to count",
+        ));
+    }
+    override_findings(answers, &mut findings);
+    if let Some(failed) = answers.iter().find(|answer| {
+        matches!(answer.outcome, Outcome::Failure(_))
+            && !matches!(
+                answer.reason,
+                Reason::VariableRefused | Reason::NoRegion | Reason::RegionIsGlobal
+            )
+    }) {
+        let Outcome::Failure(failure) = &failed.outcome else {
+            return findings;
+        };
+        findings.push(Finding::new(
+            Id::SdkError,
+            format!(
+                "{} fails before it calls anything: {}",
+                which(answers, |answer| answer.reason == failed.reason
+                    && matches!(answer.outcome, Outcome::Failure(_)))
+                .unwrap_or_default(),
+                failure.text
+            ),
+            "correct the variables that exclude each other",
+        ));
+    }
+    let opt_in = answers.iter().find_map(|answer| {
+        answer.concerns.iter().find_map(|concern| match concern {
+            Concern::TokensOfGlobalEndpoint(region) => Some((region.clone(), true)),
+            _ => None,
+        })
+    });
+    let ignored = answers.iter().find_map(|answer| {
+        let (region, _) = answer.region.as_ref()?;
+        (answer.reason == Reason::LegacyNotForRegion
+            && irsa_core::partition::activation(region) == irsa_core::partition::Activation::OptIn)
+            .then(|| (region.clone(), false))
+    });
+    if let Some((region, tokens)) = opt_in.or(ignored)
+        && environment.sts_regional_endpoints.as_deref() == Some("legacy")
+    {
+        findings.push(Finding::new(
+            Id::OptInLegacy,
+            format!(
+                "`legacy` in {region}, a region that has to be enabled: most SDKs call the regional endpoint all the same{}",
+                if tokens {
+                    ", and the tokens that the others get from the global endpoint are not valid in it unless they are of version 2"
+                } else {
+                    ""
+                }
+            ),
+            "choose regional: it is what serves this region",
+        ));
+    }
+    findings
+}
+
+fn override_findings(answers: &[Answer], findings: &mut Vec<Finding>) {
+    for (class, id, variable) in [
+        (StsClass::Fips, Id::FipsOverride, "AWS_USE_FIPS_ENDPOINT"),
+        (
+            StsClass::DualStack,
+            Id::DualStackOverride,
+            "AWS_USE_DUALSTACK_ENDPOINT",
+        ),
+    ] {
+        let Some(endpoint) = answers
+            .iter()
+            .filter_map(Answer::endpoint)
+            .find(|endpoint| endpoint.class == class)
+        else {
+            continue;
+        };
+        findings.push(Finding::new(
+            id,
+            format!(
+                "{variable} sends STS calls to {}, whatever endpoint type is chosen",
+                endpoint.host
+            ),
+            "remove the variable if the choice is to count",
+        ));
+    }
+    let missing = answers
+        .iter()
+        .flat_map(|answer| &answer.concerns)
+        .find_map(|concern| match concern {
+            Concern::FipsNotPublished(region) => Some(region),
+            _ => None,
+        });
+    if let Some(region) = missing {
+        findings.push(
+            Finding::new(
+                Id::FipsHostMissing,
+                format!("no FIPS endpoint of STS is published for {region}: SDKs call a name that does not resolve"),
+                "use a region with FIPS endpoints (us-east-1, us-east-2, us-west-1, us-west-2, GovCloud), or remove \
+                 AWS_USE_FIPS_ENDPOINT",
+            )
+            .weighing(Severity::Error),
+        );
+    }
+}
+
+fn endpoint_variable(reason: Reason) -> &'static str {
+    match reason {
+        Reason::EndpointUrl => "AWS_ENDPOINT_URL",
+        _ => "AWS_ENDPOINT_URL_STS",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::wire::Container;
+
+    fn container(json: &str) -> Container<'_> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn ids(answers: &Answers) -> Vec<&'static str> {
+        let mut ids: Vec<_> = answers
+            .findings
+            .iter()
+            .map(|finding| finding.id.as_str())
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn equal_environments_are_answered_once() {
+        let families = Families::default();
+        let text = r#"{"name":"a","env":[{"name":"AWS_REGION","value":"us-west-2"},{"name":"AWS_DEFAULT_REGION","value":"us-west-2"},
+            {"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"regional"}]}"#;
+        let first = of_container(&container(text), &families);
+        let second = of_container(&container(&text.replace("\"a\"", "\"b\"")), &families);
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(first.summary(), "sts.us-west-2.amazonaws.com");
+        assert_eq!(ids(&first), [""; 0]);
+    }
+
+    #[test]
+    fn an_explicit_global_url_signed_for_a_region_is_the_documented_error_and_its_cure_is_not_the_annotation()
+    {
+        let families = Families::new(vec!["boto3".parse().unwrap()]);
+        let answers = of_container(
+            &container(
+                r#"{"env":[{"name":"AWS_REGION","value":"us-west-2"},{"name":"AWS_DEFAULT_REGION","value":"us-west-2"},
+                {"name":"AWS_ENDPOINT_URL_STS","value":"https://sts.amazonaws.com"}]}"#,
+            ),
+            &families,
+        );
+        assert_eq!(ids(&answers), ["explicit-global-endpoint"]);
+        let finding = &answers.findings[0];
+        assert!(finding.message.contains("SignatureDoesNotMatch"));
+        assert!(!finding.cure.contains("annotat"), "{}", finding.cure);
+    }
+
+    #[test]
+    fn overrides_and_missing_fips_hosts_are_told() {
+        let families = Families::new(vec!["boto3".parse().unwrap()]);
+        let answers = of_container(
+            &container(
+                r#"{"env":[{"name":"AWS_REGION","value":"eu-west-1"},{"name":"AWS_DEFAULT_REGION","value":"eu-west-1"},
+                {"name":"AWS_USE_FIPS_ENDPOINT","value":"true"}]}"#,
+            ),
+            &families,
+        );
+        assert_eq!(ids(&answers), ["fips-host-missing", "fips-override"]);
+    }
+
+    #[test]
+    fn legacy_in_an_opt_in_region_is_told_and_a_reference_is_unknown() {
+        let families = Families::default();
+        let answers = of_container(
+            &container(
+                r#"{"env":[{"name":"AWS_REGION","value":"ap-east-1"},{"name":"AWS_DEFAULT_REGION","value":"ap-east-1"},
+                {"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"legacy"}]}"#,
+            ),
+            &families,
+        );
+        assert!(ids(&answers).contains(&"opt-in-legacy"));
+        let answers = of_container(
+            &container(
+                r#"{"env":[{"name":"AWS_STS_REGIONAL_ENDPOINTS","valueFrom":{"configMapKeyRef":{}}}]}"#,
+            ),
+            &families,
+        );
+        assert!(answers.unknown && answers.effective.is_empty());
+    }
+
+    #[test]
+    fn a_known_image_answers_for_its_own_sdk_only() {
+        let families = Families::default();
+        let answers = of_container(
+            &container(
+                r#"{"image":"602401143452.dkr.ecr.us-west-2.amazonaws.com/amazon-k8s-cni:v1.19.0","env":[{"name":"AWS_REGION","value":"us-west-2"}]}"#,
+            ),
+            &families,
+        );
+        assert_eq!(answers.effective.len(), 1);
+        assert_eq!(answers.effective[0].sdk.family, irsa_core::sdk::Family::GoV2);
+    }
+}

@@ -1,0 +1,399 @@
+//! What choosing another endpoint type would change: annotations before and after, the pods that would have to be
+//! recreated, and where their SDKs would call then. Nothing here writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use irsa_core::{
+    annotations,
+    endpoint::{self, Capability, Choice, ChoiceSource, EndpointType},
+    identity::{self, Method},
+    partition::{self, Activation},
+};
+
+use crate::{
+    assess::env,
+    cluster::{Cluster, Error, parse},
+    directory::{Account, Directory, Scope},
+    effective::{self, Families},
+    pages::{self, Query, collection, for_each},
+    webhook::Overrides,
+    wire::{self, Container, EnvValue, Page, Pod},
+    workload::{PodOwner, WorkloadRef},
+};
+
+/// What is wished for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wish {
+    /// The regional endpoint.
+    Regional,
+    /// The global endpoint.
+    Global,
+    /// No choice of its own: the namespace's, the webhook's or the platform's.
+    Default,
+}
+
+impl Wish {
+    /// The word on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Regional => "regional",
+            Self::Global => "global",
+            Self::Default => "default",
+        }
+    }
+
+    /// The annotation's value; nothing removes it.
+    pub const fn annotation(self) -> Option<&'static str> {
+        match self {
+            Self::Regional => Some("true"),
+            Self::Global => Some("false"),
+            Self::Default => None,
+        }
+    }
+}
+
+impl std::str::FromStr for Wish {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "regional" => Ok(Self::Regional),
+            "global" => Ok(Self::Global),
+            "default" => Ok(Self::Default),
+            _ => Err(format!("`{text}` is not one of regional, global, default")),
+        }
+    }
+}
+
+/// Which service accounts are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// These, each with its own wish.
+    Named(BTreeMap<(String, String), Wish>),
+    /// All that have a role in the scope; its labels select service accounts.
+    All(Wish),
+}
+
+/// Names that people give when they write the annotation by hand: taking a field over from them is no conflict.
+const BY_HAND: [&str; 3] = ["kubectl-annotate", "kubectl-edit", "kubectl-patch"];
+/// The field manager of this tool.
+pub const MANAGER: &str = "irsa";
+
+/// One service account in the plan.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Identity, so that an account made anew meanwhile is not written to.
+    pub uid: String,
+    /// Version, for removing the annotation.
+    pub resource_version: String,
+    /// The annotation now.
+    pub before: Option<String>,
+    /// The annotation afterwards.
+    pub after: Option<String>,
+    /// What is chosen now; nothing without a role.
+    pub choice_before: Option<Choice>,
+    /// What is chosen afterwards.
+    pub choice_after: Option<Choice>,
+    /// Managers other than this tool and people's hands that own the annotation.
+    pub foreign_managers: Vec<String>,
+    /// Pods of the account that have not ended.
+    pub pods: usize,
+    /// Pods that do not carry what would be written, by the workload that makes them.
+    pub recreate: BTreeMap<WorkloadRef, usize>,
+    /// Where SDKs call now and would call then, with the containers concerned.
+    pub moves: BTreeMap<Move, usize>,
+    /// What else follows, one sentence each.
+    pub consequences: BTreeSet<String>,
+}
+
+impl Change {
+    /// Whether the annotation is as wished already.
+    pub fn is_noop(&self) -> bool {
+        self.before == self.after
+    }
+
+    /// `namespace/name`.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// SDKs that would call elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Move {
+    /// Which SDKs, as people name them.
+    pub sdks: Vec<String>,
+    /// Host now.
+    pub from: String,
+    /// Host then.
+    pub to: String,
+}
+
+/// A plan for one cluster.
+#[derive(Debug)]
+pub struct Plan {
+    /// Name of the context.
+    pub context: String,
+    /// URL of the API server.
+    pub server: String,
+    /// The annotation's full name.
+    pub annotation: String,
+    /// The accounts, by namespace and name.
+    pub changes: Vec<Change>,
+    /// Accounts that were named and do not exist.
+    pub missing: Vec<String>,
+    /// What pods refer to, as it is now.
+    pub directory: Directory,
+}
+
+impl Plan {
+    /// Accounts whose annotation would be written.
+    pub fn to_apply(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| !change.is_noop())
+    }
+}
+
+/// Makes a plan. Reads only.
+pub async fn plan(
+    cluster: &Cluster,
+    scope: &Scope,
+    selection: &Selection,
+    families: &Families,
+    overrides: &Overrides,
+) -> Result<Plan, Error> {
+    let everything = Scope {
+        labels: None,
+        ..scope.clone()
+    };
+    let directory = Directory::gather(cluster, &everything, overrides).await?;
+    let annotation = format!(
+        "{}/{}",
+        directory.webhooks.settings.annotation_prefix,
+        annotations::STS_REGIONAL_ENDPOINTS
+    );
+    let mut changes: BTreeMap<(String, String), Change> = BTreeMap::new();
+    let query = Query {
+        labels: scope.labels.clone(),
+        ..scope.query()
+    };
+    for_each::<pages::ServiceAccounts>(
+        cluster,
+        &collection("v1", scope.namespace.as_deref(), "serviceaccounts"),
+        &query,
+        |account| {
+            let key = (
+                account.metadata.namespace.to_string(),
+                account.metadata.name.to_string(),
+            );
+            let wish = match selection {
+                Selection::Named(named) => match named.get(&key) {
+                    Some(wish) => *wish,
+                    None => return,
+                },
+                Selection::All(wish) => {
+                    let lookup = directory.lookup(&key.0, &key.1);
+                    if identity::resolve(&lookup, &directory.webhooks.settings).is_err() {
+                        return;
+                    }
+                    *wish
+                }
+            };
+            let change = change(&directory, &annotation, &account, wish);
+            changes.insert(key, change);
+        },
+    )
+    .await?;
+    let missing = match selection {
+        Selection::Named(named) => named
+            .keys()
+            .filter(|key| !changes.contains_key(*key))
+            .map(|(namespace, name)| format!("{namespace}/{name}"))
+            .collect(),
+        Selection::All(_) => Vec::new(),
+    };
+    if !changes.is_empty() {
+        let path = collection("v1", scope.namespace.as_deref(), "pods");
+        pages::pages(cluster, &path, &scope.query(), |body| {
+            let page: Page<'_, Pod<'_>> = parse(&path, body)?;
+            for pod in page.items.iter().filter(|pod| !pod.is_finished()) {
+                let key = (
+                    pod.metadata.namespace.to_string(),
+                    pod.service_account().to_owned(),
+                );
+                if let Some(change) = changes.get_mut(&key) {
+                    add_pod(change, pod, &directory, families);
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    let mut changes: Vec<Change> = changes.into_values().collect();
+    for change in &mut changes {
+        add_consequences(change, &directory);
+    }
+    Ok(Plan {
+        context: cluster.context().to_owned(),
+        server: cluster.server().to_owned(),
+        annotation,
+        changes,
+        missing,
+        directory,
+    })
+}
+
+fn change(directory: &Directory, annotation: &str, account: &wire::ServiceAccount<'_>, wish: Wish) -> Change {
+    let meta = &account.metadata;
+    let settings = &directory.webhooks.settings;
+    let before = meta.annotations.get(annotation).map(str::to_owned);
+    let after = wish.annotation().map(str::to_owned);
+    // The annotations as they would be, read by the same rules as those that are.
+    let others = meta.annotations.iter().filter(|(key, _)| *key != annotation);
+    let written = after.as_deref().map(|value| (annotation, value));
+    let then = identity::ServiceAccount::from_annotations(others.chain(written), settings);
+    let choice = |known: identity::Known<'_>| {
+        let lookup = identity::Lookup {
+            service_account: known,
+            ..directory.lookup(&meta.namespace, &meta.name)
+        };
+        identity::resolve(&lookup, settings)
+            .ok()
+            .map(|identity| identity.choice)
+    };
+    let now = directory.lookup(&meta.namespace, &meta.name).service_account;
+    Change {
+        namespace: meta.namespace.to_string(),
+        name: meta.name.to_string(),
+        uid: meta.uid.to_string(),
+        resource_version: meta.resource_version.to_string(),
+        choice_before: choice(now),
+        choice_after: choice(
+            then.as_ref()
+                .map_or(identity::Known::Plain, identity::Known::Annotated),
+        ),
+        foreign_managers: meta
+            .annotation_managers(annotation)
+            .into_iter()
+            .filter(|manager| manager != MANAGER && !BY_HAND.contains(&manager.as_str()))
+            .collect(),
+        before,
+        after,
+        pods: 0,
+        recreate: BTreeMap::new(),
+        moves: BTreeMap::new(),
+        consequences: BTreeSet::new(),
+    }
+}
+
+fn add_pod(change: &mut Change, pod: &Pod<'_>, directory: &Directory, families: &Families) {
+    change.pods += 1;
+    let Some(choice) = change.choice_after else { return };
+    let written = choice.written(directory.webhooks.settings.global_value);
+    let mut differs = false;
+    let mut unmutated = true;
+    for container in pod.spec.containers.iter().chain(&pod.spec.init_containers) {
+        if container.env(env::ROLE_ARN).is_none() && container.env(env::CREDENTIALS_URI).is_none() {
+            continue;
+        }
+        unmutated = false;
+        let carried = match container.env(endpoint::ENV) {
+            Some(EnvValue::Reference) => continue,
+            Some(EnvValue::Literal(value)) => Some(value),
+            None => None,
+        };
+        if carried == written {
+            continue;
+        }
+        differs = true;
+        add_moves(change, container, written, families);
+    }
+    if differs || unmutated {
+        let workload = PodOwner::of(pod).likely(&pod.metadata.namespace);
+        *change.recreate.entry(workload).or_default() += 1;
+    }
+}
+
+fn add_moves(change: &mut Change, container: &Container<'_>, written: Option<&str>, families: &Families) {
+    let before = effective::of_container(container, families);
+    let after = effective::of_container_with(container, written, families);
+    let mut moves: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for (before, after) in before.effective.iter().zip(&after.effective) {
+        if before.target() != after.target() {
+            moves
+                .entry((before.target().to_owned(), after.target().to_owned()))
+                .or_default()
+                .push(before.sdk.to_string());
+        }
+    }
+    for ((from, to), sdks) in moves {
+        *change.moves.entry(Move { sdks, from, to }).or_default() += 1;
+    }
+}
+
+fn add_consequences(change: &mut Change, directory: &Directory) {
+    let mut add = |text: String| {
+        change.consequences.insert(text);
+    };
+    let settings = &directory.webhooks.settings;
+    if let Some(platform) = directory
+        .version
+        .platform(settings.platform.and_then(|platform| platform.eks))
+        && platform.capability() == Capability::GlobalOnly
+    {
+        add(format!(
+            "no effect: {platform} is too old to choose and uses the global endpoint only"
+        ));
+    }
+    match (change.choice_after, &change.after) {
+        (None, Some(_)) => {
+            add("no effect: the service account has no role, so webhooks write nothing".to_owned())
+        }
+        (Some(choice), Some(_)) if choice.source != ChoiceSource::ServiceAccount => {
+            add(format!("no effect: {} overrules it", choice.source.reason()))
+        }
+        _ => {}
+    }
+    let global = change
+        .choice_after
+        .is_some_and(|choice| choice.endpoint == EndpointType::Global);
+    if global && settings.compat.is_upstream() {
+        add(
+            "this webhook only leaves the variable out for global: SDKs released since 2025-07-31 call the regional \
+             endpoint all the same"
+                .to_owned(),
+        );
+    }
+    let regions: BTreeSet<&str> = directory.nodes.values().map(|node| &*node.region).collect();
+    for region in regions {
+        match partition::activation(region) {
+            Activation::OptIn if global => add(format!(
+                "{region} has to be enabled in an account: SDKs call its regional endpoint for `legacy` too, except \
+                 JavaScript v2, whose tokens from the global endpoint are not valid there unless they are version 2"
+            )),
+            Activation::OptIn | Activation::Default if !global => add(format!(
+                "STS must be active in {region}; where it is not, calls fail with RegionDisabledException"
+            )),
+            _ => {}
+        }
+    }
+}
+
+/// The account as it is remembered, for tests and reports.
+pub fn account<'a>(directory: &'a Directory, change: &Change) -> Option<&'a Account> {
+    directory.account(&change.namespace, &change.name)
+}
+
+/// The role that the pods of an account are given.
+pub fn role(directory: &Directory, namespace: &str, name: &str) -> Option<String> {
+    match identity::resolve(&directory.lookup(namespace, name), &directory.webhooks.settings)
+        .ok()?
+        .method
+    {
+        Method::WebIdentity { role_arn } => Some(role_arn.to_owned()),
+        Method::ContainerCredentials => None,
+    }
+}
