@@ -434,6 +434,9 @@ pub struct Entry {
     pub sequence: u64,
     /// The record.
     pub record: Arc<Record>,
+    /// Why the call was refused, in more detail than AWS tells anybody. Not part of CloudTrail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Arc<str>>,
 }
 
 /// The newest records of one AWS.
@@ -445,7 +448,7 @@ pub struct EventLog {
 
 #[derive(Debug)]
 struct Ring {
-    records: VecDeque<Arc<Record>>,
+    records: VecDeque<(Arc<Record>, Option<Arc<str>>)>,
     capacity: usize,
     /// The sequence number of the last record; 0 before the first.
     last: u64,
@@ -458,8 +461,9 @@ impl Default for EventLog {
 }
 
 impl EventSink for EventLog {
-    fn record(&self, call: Call) {
-        self.append(Record::of(call));
+    fn record(&self, mut call: Call) {
+        let explanation = call.explanation.take().map(Arc::from);
+        self.append(Record::of(call), explanation);
     }
 }
 
@@ -478,12 +482,12 @@ impl EventLog {
     }
 
     /// Adds a record; the oldest gives way when the log is full.
-    pub fn append(&self, record: Record) {
+    pub fn append(&self, record: Record, explanation: Option<Arc<str>>) {
         let mut ring = self.ring.lock();
         if ring.records.len() == ring.capacity {
             ring.records.pop_front();
         }
-        ring.records.push_back(Arc::new(record));
+        ring.records.push_back((Arc::new(record), explanation));
         ring.last += 1;
         // Inside the lock, so that followers never see the number go back.
         self.newest.send_replace(ring.last);
@@ -499,11 +503,12 @@ impl EventLog {
             .rev()
             .zip((1..=ring.last).rev())
             .take_while(|(_, sequence)| *sequence > after)
-            .filter(|(record, _)| filter.matches(record))
+            .filter(|((record, _), _)| filter.matches(record))
             .take(limit)
-            .map(|(record, sequence)| Entry {
+            .map(|((record, explanation), sequence)| Entry {
                 sequence,
                 record: Arc::clone(record),
+                explanation: explanation.clone(),
             })
             .collect();
         found.reverse();
@@ -513,7 +518,11 @@ impl EventLog {
     /// All that is kept, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Record>> {
-        self.ring.lock().records.iter().cloned().collect()
+        let ring = self.ring.lock();
+        ring.records
+            .iter()
+            .map(|(record, _)| Arc::clone(record))
+            .collect()
     }
 
     /// The number of the newest record; 0 when nothing was called yet.

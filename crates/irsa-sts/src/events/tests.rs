@@ -186,7 +186,7 @@ fn records_read_back_as_they_were_written() {
 fn a_full_log_forgets_the_oldest_but_goes_on_counting() {
     let log = EventLog::new(2);
     for name in ["A", "B", "C"] {
-        log.append(named(name));
+        log.append(named(name), None);
     }
     let found = |after, limit| -> Vec<(u64, String)> {
         log.after(after, &Filter::default(), limit)
@@ -197,8 +197,8 @@ fn a_full_log_forgets_the_oldest_but_goes_on_counting() {
     let b = (2, "B".to_owned());
     let c = (3, "C".to_owned());
     assert_eq!(found(0, 10), [b, c.clone()]);
-    assert_eq!(found(2, 10), [c.clone()]);
-    assert_eq!(found(0, 1), [c]);
+    assert_eq!(found(2, 10), vec![c.clone()]);
+    assert_eq!(found(0, 1), vec![c]);
     assert_eq!(found(3, 10), []);
     assert_eq!(log.newest(), 3);
 }
@@ -206,8 +206,8 @@ fn a_full_log_forgets_the_oldest_but_goes_on_counting() {
 #[test]
 fn a_filter_wants_everything_that_is_set() {
     let log = EventLog::default();
-    log.append(named("AssumeRoleWithWebIdentity"));
-    log.append(named("GetCallerIdentity"));
+    log.append(named("AssumeRoleWithWebIdentity"), None);
+    log.append(named("GetCallerIdentity"), None);
     let count = |filter: Filter| log.after(0, &filter, usize::MAX).len();
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(count(Filter::default()), 2);
@@ -256,7 +256,7 @@ fn a_filter_wants_everything_that_is_set() {
 #[tokio::test]
 async fn a_follower_wakes_when_a_record_arrives() {
     let log = Arc::new(EventLog::default());
-    log.append(named("A"));
+    log.append(named("A"), None);
     // Already there: no waiting.
     log.wait_after(0).await;
     let follower = tokio::spawn({
@@ -267,7 +267,7 @@ async fn a_follower_wakes_when_a_record_arrives() {
         }
     });
     tokio::task::yield_now().await;
-    log.append(named("B"));
+    log.append(named("B"), None);
     let seen = tokio::time::timeout(Duration::from_secs(10), follower)
         .await
         .unwrap()
