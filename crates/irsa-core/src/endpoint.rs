@@ -496,3 +496,138 @@ impl<'a> EnvValue<'a> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn capability(kubernetes: &str, platform: Option<&str>) -> Capability {
+        Platform::parse(kubernetes, platform).unwrap().capability()
+    }
+
+    #[test]
+    fn every_row_of_the_table_may_choose_from_its_platform_version_on_and_starts_regional() {
+        for (minor, least, default) in PLATFORMS {
+            let version = format!("1.{minor}");
+            let at = |eks: u16| capability(&version, Some(&format!("eks.{eks}")));
+            assert_eq!(at(least), Capability::MayChoose { default });
+            assert_eq!(at(least + 20), Capability::MayChoose { default });
+            assert_eq!(at(least - 1), Capability::GlobalOnly);
+            assert_eq!(default, EndpointType::Regional);
+        }
+    }
+
+    #[test]
+    fn earlier_versions_are_global_only_and_later_ones_are_like_the_last_row() {
+        for old in ["1.22", "1.19", "1.0", "0.9", "v1.22.17-eks-0a21954"] {
+            assert_eq!(capability(old, Some("eks.99")), Capability::GlobalOnly, "{old}");
+        }
+        for new in ["1.30", "1.36+", "2.0", "v1.31.4-eks-036c24b"] {
+            assert_eq!(
+                capability(new, Some("eks.1")),
+                Capability::MayChoose {
+                    default: EndpointType::Regional
+                },
+                "{new}"
+            );
+            assert_eq!(capability(new, Some("eks.0")), Capability::GlobalOnly, "{new}");
+        }
+        assert_eq!(
+            capability("1.24", None),
+            Capability::MayChoose {
+                default: EndpointType::Regional
+            }
+        );
+    }
+
+    #[test]
+    fn versions_that_are_none_are_refused_with_what_is_expected() {
+        for text in ["", "1", "one.29", "1.x", "1.29x", "1.99999999"] {
+            let error = Platform::parse(text, None).unwrap_err().to_string();
+            assert!(error.contains("is no Kubernetes version: expected"), "{error}");
+        }
+        for text in ["", "1", "eks.", "eks.x", "gke.1"] {
+            let error = Platform::parse("1.29", Some(text)).unwrap_err().to_string();
+            assert!(error.contains("is no EKS platform version: expected"), "{error}");
+        }
+        assert_eq!(
+            Platform::parse("v1.29.4-eks-036c24b", Some("eks.7"))
+                .unwrap()
+                .to_string(),
+            "1.29 eks.7"
+        );
+    }
+
+    #[test]
+    fn the_literal_depends_on_type_and_on_whether_somebody_chose() {
+        use ChoiceSource::{
+            ConfigMap, Container, Flag, Namespace, Platform, PlatformTooOld, ServiceAccount, Unset,
+        };
+        for source in [ServiceAccount, ConfigMap, Namespace, Flag] {
+            let choice = |endpoint| Choice { endpoint, source };
+            for (value, literal) in [
+                (GlobalValue::Legacy, Some("legacy")),
+                (GlobalValue::Omit, None),
+                (GlobalValue::Global, Some("global")),
+            ] {
+                assert_eq!(choice(EndpointType::Global).written(value), literal);
+                assert_eq!(choice(EndpointType::Regional).written(value), Some("regional"));
+            }
+        }
+        for source in [Platform, PlatformTooOld, Unset, Container] {
+            assert_eq!(
+                Choice {
+                    endpoint: EndpointType::Global,
+                    source
+                }
+                .written(GlobalValue::Legacy),
+                None
+            );
+        }
+        assert_eq!(
+            Choice {
+                endpoint: EndpointType::Regional,
+                source: Platform
+            }
+            .written(GlobalValue::Legacy),
+            Some("regional")
+        );
+    }
+
+    #[test]
+    fn a_record_is_read_back_as_it_was_written_and_nothing_else_is() {
+        for source in ChoiceSource::ALL {
+            for endpoint in [EndpointType::Global, EndpointType::Regional] {
+                let choice = Choice { endpoint, source };
+                assert_eq!(Choice::from_record(&choice.record()), Some(choice));
+            }
+        }
+        for text in ["", "regional", "regional,", "legacy,flag", "regional, flag"] {
+            assert_eq!(Choice::from_record(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_found_in_pods_are_reported_as_written_with_what_was_meant() {
+        use EndpointType::{Global, Regional};
+        for (written, endpoint, problem) in [
+            ("regional", Some(Regional), None),
+            ("legacy", Some(Global), None),
+            ("global", Some(Global), Some(ValueProblem::GlobalWord)),
+            ("", None, Some(ValueProblem::Empty)),
+            ("REGIONAL", Some(Regional), Some(ValueProblem::Case)),
+            ("Legacy", Some(Global), Some(ValueProblem::Case)),
+            ("true", None, Some(ValueProblem::Unknown)),
+        ] {
+            assert_eq!(
+                EnvValue::read(written),
+                EnvValue {
+                    written,
+                    endpoint,
+                    problem
+                }
+            );
+        }
+    }
+}

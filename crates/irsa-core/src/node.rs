@@ -149,3 +149,108 @@ fn region_prefix(text: &str) -> Option<&str> {
     }
     None
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_form_of_a_node_name_tells_its_region_or_nothing() {
+        for (name, expected) in [
+            ("ip-192-168-79-166.us-west-2.compute.internal", Some("us-west-2")),
+            ("ip-192-168-79-166.us-west-2", Some("us-west-2")),
+            ("ip-192-168-79-166.us-west-2/192.168.79.166", Some("us-west-2")),
+            (
+                "ip-192-168-45-132.us-west-2.compute.internal/192.168.45.132",
+                Some("us-west-2"),
+            ),
+            ("ip-10-0-0-1.ec2.internal", Some("us-east-1")),
+            ("i-0123456789abcdef.us-west-2.compute.internal", Some("us-west-2")),
+            ("i-0123456789abcdef.ec2.internal", Some("us-east-1")),
+            (
+                "fargate-ip-192-0-2-0.us-gov-east-1.compute.internal",
+                Some("us-gov-east-1"),
+            ),
+            ("ip-10-0-0-1.cn-north-1.compute.internal", Some("cn-north-1")),
+            ("i-0123456789abcdef", None),
+            ("mi-0a1b2c3d", None),
+            ("ip-10-0-0-1.corp.example.com", None),
+            ("ip-10-0-0-1.us-west-2.example.com", None),
+            ("worker-1.us-west-2.compute.internal", None),
+            ("ip-10-0-0-1.", None),
+            ("", None),
+        ] {
+            assert_eq!(region_of_name(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn zones_and_provider_ids_tell_their_region() {
+        for (zone, expected) in [
+            ("us-west-2a", Some("us-west-2")),
+            ("us-west-2-lax-1a", Some("us-west-2")),
+            ("us-east-1-wl1-bos-wlz-1", Some("us-east-1")),
+            ("us-isob-east-1a", Some("us-isob-east-1")),
+            ("ap-southeast-3b", Some("ap-southeast-3")),
+            ("us-west-2", Some("us-west-2")),
+            ("usw2-az1", None),
+            ("us-west", None),
+            ("west-2", None),
+            ("2-us-west", None),
+            ("us-west-2A", None),
+            ("", None),
+        ] {
+            assert_eq!(region_of_zone(zone), expected, "{zone}");
+        }
+        for (id, expected) in [
+            ("aws:///us-west-2a/i-0123456789abcdef0", Some("us-west-2")),
+            ("aws:////i-0123456789abcdef0", None),
+            (
+                "aws:///eu-central-1b/0d7e-uuid/fargate-ip-10-0-0-1.eu-central-1.compute.internal",
+                Some("eu-central-1"),
+            ),
+            ("eks-hybrid:///us-west-2/cluster/mi-0a1b", Some("us-west-2")),
+            ("eks-hybrid:///us-west-2a/cluster/mi-0a1b", None),
+            ("gce://project/us-west1-a/vm", None),
+            ("", None),
+        ] {
+            assert_eq!(region_of_provider_id(id), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn labels_are_trusted_before_the_provider_id_and_that_before_the_name() {
+        let name = "ip-10-0-0-1.us-east-2.compute.internal";
+        let id = Some("aws:///us-west-1a/i-0");
+        let labels = [
+            (OLD_ZONE_LABEL, "ap-south-1a"),
+            (ZONE_LABEL, "eu-west-1a"),
+            (OLD_REGION_LABEL, "eu-west-2"),
+            (REGION_LABEL, "eu-west-3"),
+            ("other", "x"),
+        ];
+        let found = |labels: &[(&'static str, &'static str)], id| {
+            region(name, labels.iter().copied(), id).map(|found| (found.region, found.source))
+        };
+        assert_eq!(found(&labels, id), Some(("eu-west-3", RegionSource::RegionLabel)));
+        assert_eq!(
+            found(&labels[..3], id),
+            Some(("eu-west-2", RegionSource::RegionLabel))
+        );
+        assert_eq!(
+            found(&labels[..2], id),
+            Some(("eu-west-1", RegionSource::ZoneLabel))
+        );
+        assert_eq!(
+            found(&labels[..1], id),
+            Some(("ap-south-1", RegionSource::ZoneLabel))
+        );
+        assert_eq!(
+            found(&[(REGION_LABEL, "not a region")], id),
+            Some(("us-west-1", RegionSource::ProviderId))
+        );
+        assert_eq!(found(&[], None), Some(("us-east-2", RegionSource::Name)));
+        assert_eq!(region("mi-0a1b", [], None), None);
+    }
+}
