@@ -7,6 +7,8 @@ use irsa_core::partition::{self, Partition};
 
 use crate::config::{Account, ConfigError, OidcProvider, Role, TokenVersion, User};
 use crate::ids;
+use crate::oidc::Keys;
+use crate::trust::TrustPolicy;
 
 /// All accounts and the keys of their users.
 #[derive(Default)]
@@ -32,6 +34,7 @@ pub(crate) struct RoleEntry {
     /// `AROA…`
     pub(crate) id: String,
     pub(crate) max_session_duration: u32,
+    pub(crate) trust: TrustPolicy,
 }
 
 /// A provider, checked.
@@ -41,6 +44,7 @@ pub(crate) struct ProviderEntry {
     pub(crate) name: String,
     pub(crate) arn: String,
     pub(crate) client_ids: Vec<String>,
+    pub(crate) keys: Keys,
 }
 
 /// A user, checked.
@@ -228,6 +232,8 @@ impl AccountEntry {
             role.path,
             role.name
         );
+        let trust = TrustPolicy::from_value(&role.trust_policy)
+            .map_err(|error| ConfigError::value(format!("{at}, trust policy"), error.to_string()))?;
         self.roles.insert(
             role.name.clone(),
             Arc::new(RoleEntry {
@@ -235,6 +241,7 @@ impl AccountEntry {
                 arn,
                 name: role.name,
                 max_session_duration: role.max_session_duration,
+                trust,
             }),
         );
         Ok(())
@@ -268,20 +275,13 @@ impl AccountEntry {
                 "a provider has at most 100 client ids of 1 to 255 characters",
             ));
         }
+        let keys =
+            Keys::new(&provider.url, &provider.documents).map_err(|message| ConfigError::value(&at, message))?;
         let name = name.trim_end_matches('/').to_owned();
-        let arn = format!(
-            "arn:{}:iam::{}:oidc-provider/{name}",
-            self.partition.name(),
-            self.id
-        );
+        let arn = format!("arn:{}:iam::{}:oidc-provider/{name}", self.partition.name(), self.id);
         self.providers.insert(
             name.clone(),
-            Arc::new(ProviderEntry {
-                url: provider.url,
-                name,
-                arn,
-                client_ids: provider.client_ids,
-            }),
+            Arc::new(ProviderEntry { url: provider.url, name, arn, client_ids: provider.client_ids, keys }),
         );
         Ok(())
     }

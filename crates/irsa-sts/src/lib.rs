@@ -14,6 +14,7 @@ pub mod events;
 mod host;
 mod ids;
 mod keys;
+pub mod oidc;
 mod s3;
 pub mod sigv4;
 mod sts;
