@@ -7,5 +7,6 @@ pub mod identity;
 pub mod mutation;
 pub mod node;
 pub mod partition;
+pub mod presign;
 pub mod sdk;
 pub mod settings;

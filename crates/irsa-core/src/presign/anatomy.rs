@@ -63,6 +63,7 @@ pub struct CredentialScope {
 }
 
 /// The signature's own parameters.
+#[expect(clippy::large_enum_variant, reason = "one is made per URL that a person asks about")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signature {
     /// Version 2: `AWSAccessKeyId`, `Expires`, `Signature`.
@@ -153,11 +154,23 @@ impl Anatomy {
             return Err(AnatomyError::TooLong(url.len()));
         }
         let parts = split(url).ok_or(AnatomyError::NotAUrl)?;
-        let authority = parts.authority.rsplit_once('@').map_or(parts.authority, |(_, host)| host);
-        let host = authority.split(':').next().unwrap_or(authority).trim_end_matches('.').to_ascii_lowercase();
+        let authority = parts
+            .authority
+            .rsplit_once('@')
+            .map_or(parts.authority, |(_, host)| host);
+        let host = authority
+            .split(':')
+            .next()
+            .unwrap_or(authority)
+            .trim_end_matches('.')
+            .to_ascii_lowercase();
         let aws_host = AwsHost::parse(&host);
         let parameters: Vec<Parameter> = pairs(parts.query)
-            .map(|(name, value)| Parameter { secret: is_secret(&name), name, value })
+            .map(|(name, value)| Parameter {
+                secret: is_secret(&name),
+                name,
+                value,
+            })
             .collect();
         let query = Query(&parameters);
         let signature = query.signature().ok_or(AnatomyError::NotSigned)?;
@@ -236,9 +249,11 @@ impl Anatomy {
 
     fn validity_at(&self, now: i64) -> Option<Validity> {
         match &self.signature {
-            Signature::V2 { expires, .. } => {
-                expires.map(|at| Validity { signed_at: None, expires_at: at, left: at.saturating_sub(now) })
-            }
+            Signature::V2 { expires, .. } => expires.map(|at| Validity {
+                signed_at: None,
+                expires_at: at,
+                left: at.saturating_sub(now),
+            }),
             Signature::V4 { date, expires, .. } => {
                 let signed_at = parse_date(date.as_deref()?)?;
                 let seconds = match self.target {
@@ -259,9 +274,12 @@ impl Anatomy {
 /// Looking up parameters, whose names AWS takes in any case.
 struct Query<'a>(&'a [Parameter]);
 
-impl Query<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|p| p.name.eq_ignore_ascii_case(name)).map(|p| p.value.as_str())
+impl<'a> Query<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0
+            .iter()
+            .find(|p| p.name.eq_ignore_ascii_case(name))
+            .map(|p| p.value.as_str())
     }
 
     fn signature(&self) -> Option<Signature> {
@@ -281,7 +299,12 @@ impl Query<'_> {
                 expires: self.get("X-Amz-Expires").map(str::to_owned),
                 signed_headers: self
                     .get("X-Amz-SignedHeaders")
-                    .map(|h| h.split(';').filter(|h| !h.is_empty()).map(str::to_owned).collect())
+                    .map(|h| {
+                        h.split(';')
+                            .filter(|h| !h.is_empty())
+                            .map(str::to_owned)
+                            .collect()
+                    })
                     .unwrap_or_default(),
                 region_set: self.get("X-Amz-Region-Set").map(str::to_owned),
             });
@@ -308,21 +331,33 @@ fn scope(credential: &str, version: SignatureVersion) -> Option<CredentialScope>
     };
     let date = parts.next()?.to_owned();
     let access_key_id = parts.next()?.to_owned();
-    Some(CredentialScope { access_key_id, date, region, service, terminator })
+    Some(CredentialScope {
+        access_key_id,
+        date,
+        region,
+        service,
+        terminator,
+    })
 }
 
 fn target(host: Option<&AwsHost>, signature: &Signature, path: &str, query: &Query<'_>) -> Target {
     let signed_for = match signature {
-        Signature::V4 { scope: Some(scope), .. } => Some(scope.service.as_str()),
+        Signature::V4 {
+            scope: Some(scope), ..
+        } => Some(scope.service.as_str()),
         Signature::V4 { .. } => None,
         Signature::V2 { .. } => Some("s3"),
     };
     match host.map(|h| &h.service) {
-        Some(Service::Sts) => Target::Sts { action: query.get("Action").map(str::to_owned) },
+        Some(Service::Sts) => Target::Sts {
+            action: query.get("Action").map(str::to_owned),
+        },
         Some(Service::S3) => s3_target(host, path),
         Some(Service::Other(_)) => Target::Other,
         None => match signed_for {
-            Some("sts") => Target::Sts { action: query.get("Action").map(str::to_owned) },
+            Some("sts") => Target::Sts {
+                action: query.get("Action").map(str::to_owned),
+            },
             Some("s3" | "s3express") => s3_target(None, path),
             _ => Target::Other,
         },
@@ -338,7 +373,11 @@ fn s3_target(host: Option<&AwsHost>, path: &str) -> Target {
             Some(HostClass::Express) => S3Addressing::Express,
             _ => S3Addressing::Virtual,
         };
-        return Target::S3 { bucket: Some(resource), key: path, addressing };
+        return Target::S3 {
+            bucket: Some(resource),
+            key: path,
+            addressing,
+        };
     }
     let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
     Target::S3 {

@@ -9,7 +9,9 @@ pub fn parse_date(text: &str) -> Option<i64> {
     }
     let number = |range: std::ops::Range<usize>| -> Option<i64> {
         let part = bytes.get(range)?;
-        part.iter().try_fold(0_i64, |n, b| b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0')))
+        part.iter().try_fold(0_i64, |n, b| {
+            b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0'))
+        })
     };
     let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
     let (hour, minute, second) = (number(9..11)?, number(11..13)?, number(13..15)?);
@@ -77,7 +79,14 @@ mod tests {
         assert_eq!(parse_date("20240229T235959Z"), Some(1_709_251_199));
         assert_eq!(format_date(1_709_251_199), "2024-02-29T23:59:59Z");
         assert_eq!(format_date(-1), "1969-12-31T23:59:59Z");
-        for bad in ["20230229T000000Z", "20231301T000000Z", "20230101T240000Z", "20230101T000000", "2023-01-01T00:00:00Z", ""] {
+        for bad in [
+            "20230229T000000Z",
+            "20231301T000000Z",
+            "20230101T240000Z",
+            "20230101T000000",
+            "2023-01-01T00:00:00Z",
+            "",
+        ] {
             assert_eq!(parse_date(bad), None, "{bad}");
         }
     }

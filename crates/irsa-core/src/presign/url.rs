@@ -30,14 +30,21 @@ pub(super) struct Parts<'a> {
 pub(super) fn split(url: &str) -> Option<Parts<'_>> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme_is_fine = scheme.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     let rest = rest.split('#').next().unwrap_or(rest);
     let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = match before_query.find('/') {
         Some(slash) => before_query.split_at(slash),
         None => (before_query, ""),
     };
-    (scheme_is_fine && !authority.is_empty()).then_some(Parts { scheme, authority, path, query })
+    (scheme_is_fine && !authority.is_empty()).then_some(Parts {
+        scheme,
+        authority,
+        path,
+        query,
+    })
 }
 
 /// Percent-decoding; `+` stays as it is, as AWS has it. Broken escapes are kept as written, and bytes that are not
@@ -47,7 +54,10 @@ pub(super) fn decode(text: &str) -> String {
         return text.to_owned();
     }
     let bytes = text.as_bytes();
-    let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let hex = |b: Option<&u8>| {
+        b.and_then(|b| char::from(*b).to_digit(16))
+            .and_then(|d| u8::try_from(d).ok())
+    };
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while let Some(&byte) = bytes.get(i) {
@@ -76,10 +86,12 @@ pub fn mask(url: &str) -> String {
     let (base, fragment) = url.split_once('#').map_or((url, None), |(b, f)| (b, Some(f)));
     let (before, query) = base.split_once('?').map_or((base, None), |(b, q)| (b, Some(q)));
     let mut out = match (before.split_once("://"), before.rfind('@')) {
-        (Some((scheme, rest)), Some(_)) => match rest.split_once('/').unwrap_or((rest, "")).0.rsplit_once('@') {
-            Some((user, _)) => format!("{scheme}://***{}", &rest[user.len()..]),
-            None => before.to_owned(),
-        },
+        (Some((scheme, rest)), Some(_)) => {
+            match rest.split_once('/').unwrap_or((rest, "")).0.rsplit_once('@') {
+                Some((user, _)) => format!("{scheme}://***{}", &rest[user.len()..]),
+                None => before.to_owned(),
+            }
+        }
         _ => before.to_owned(),
     };
     if let Some(query) = query {

@@ -353,6 +353,8 @@ pub enum Certainty {
     Read,
     /// AWS documents it.
     Documented,
+    /// Others report it: issues, logs, emulators.
+    Reported,
     /// Believed, checked by nobody.
     Memory,
 }
@@ -365,6 +367,7 @@ impl Certainty {
             Self::Tested => "tested",
             Self::Read => "read",
             Self::Documented => "documented",
+            Self::Reported => "reported",
             Self::Memory => "memory",
         }
     }
