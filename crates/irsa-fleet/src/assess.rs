@@ -31,6 +31,8 @@ pub mod env {
     pub const REGION: &str = "AWS_REGION";
     /// The region, for boto3 and AWS CLI v1.
     pub const DEFAULT_REGION: &str = "AWS_DEFAULT_REGION";
+    /// Half of a static credential.
+    pub const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
     /// The session's name, which `irsa` can write.
     pub const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
     /// Where container credentials are asked for (EKS Pod Identity).
@@ -317,6 +319,13 @@ impl<'a> Subject<'_, 'a> {
         self.value(container, carries, &mut own);
         self.staleness(container, carries, &mut own);
         self.identity_variables(container, &mut own);
+        if has && container.env(env::ACCESS_KEY_ID).is_some() {
+            own.push(Finding::new(
+                Id::StaticCredentials,
+                "AWS_ACCESS_KEY_ID is set, which SDKs use instead of the service account's identity",
+                "remove the static credentials from the pod's template",
+            ));
+        }
         self.regions(container, &mut own);
         let web_identity = container.env(env::ROLE_ARN).is_some() || container.env(env::TOKEN_FILE).is_some();
         let answers = if web_identity || carries != Carries::Nothing {

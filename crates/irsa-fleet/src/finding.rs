@@ -79,6 +79,10 @@ ids! {
     TokenFileMissing = "token-file-missing", Error;
     /// Only one of AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE is set
     HalfIdentity = "half-identity", Error;
+    /// An annotation is written without quotes, so that YAML reads no text and the API server refuses the object
+    UnquotedAnnotation = "unquoted-annotation", Error;
+    /// Another volume stands where the token belongs
+    TokenPlaceTaken = "token-place-taken", Error;
     /// The SDK settings contradict each other, so that no request is ever sent
     SdkError = "sdk-error", Error;
     /// The pod was made before the choice changed and still carries the old one
@@ -87,6 +91,10 @@ ids! {
     StaleRole = "stale-role", Warning;
     /// A container of a pod that has an identity got none
     UnmutatedContainer = "unmutated-container", Warning;
+    /// Static credentials in the container, which SDKs prefer to its identity
+    StaticCredentials = "static-credentials", Warning;
+    /// A list of containers names one that does not exist
+    NoSuchContainer = "no-such-container", Warning;
     /// Only AWS_REGION is set, which boto3 and AWS CLI v1 do not read
     LoneAwsRegion = "lone-aws-region", Warning;
     /// Only AWS_DEFAULT_REGION is set, which the JavaScript and Go v1 SDKs do not read
@@ -117,6 +125,8 @@ ids! {
     DualStackOverride = "dual-stack-override", Info;
     /// A custom endpoint URL overrides the endpoint type
     CustomEndpoint = "custom-endpoint", Info;
+    /// Variables come from envFrom, which the variables of the identity override
+    EnvFrom = "env-from", Info;
     /// At least one SDK family goes to the global endpoint
     UsesGlobal = "uses-global", Info;
     /// The region of the pod's settings is not that of its node

@@ -1,13 +1,16 @@
 //! A running cluster, seen through the rules of `irsa-core`: inventory, findings, plan, rollout, verification.
 
 pub mod assess;
+pub mod check;
 pub mod cluster;
 pub mod directory;
 pub mod effective;
 pub mod finding;
 pub mod labels;
+pub mod manifests;
 pub mod pages;
 pub mod plan;
+pub mod report;
 pub mod status;
 pub mod webhook;
 pub mod wire;

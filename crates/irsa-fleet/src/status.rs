@@ -110,6 +110,33 @@ pub struct PodRow {
     pub findings: Vec<Finding>,
 }
 
+impl PodRow {
+    /// Where its SDKs call, in one line.
+    pub fn endpoint(&self) -> String {
+        endpoint(&self.answers)
+    }
+}
+
+impl AccountRow {
+    /// Where the SDKs of its pods call, in one line.
+    pub fn endpoint(&self) -> String {
+        endpoint(self.answers.iter().map(|(answers, _)| answers))
+    }
+}
+
+fn endpoint<'a>(answers: impl IntoIterator<Item = &'a Arc<Answers>>) -> String {
+    let (mut lines, mut unknown) = (BTreeSet::new(), false);
+    for answers in answers {
+        unknown |= answers.unknown;
+        lines.insert(answers.summary());
+    }
+    if unknown {
+        lines.insert("unknown: set from elsewhere".to_owned());
+    }
+    lines.remove("");
+    lines.into_iter().collect::<Vec<_>>().join("; ")
+}
+
 /// The state of one cluster.
 #[derive(Debug)]
 pub struct Status {

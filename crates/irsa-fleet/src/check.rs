@@ -1,0 +1,452 @@
+//! Manifests before they reach a cluster: the pods as the webhook would make them, and what is wrong with them.
+
+use std::collections::BTreeSet;
+
+use irsa_core::{
+    annotations,
+    endpoint::Choice,
+    identity::{self, ConfigMap},
+    mutation::{self, Outcome, Warning},
+};
+use serde::Deserialize as _;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    assess,
+    directory::Directory,
+    effective::{Answers, Families},
+    finding::{Finding, Id, Severity},
+    manifests::Document,
+    webhook::{SettingsSource, Version, Webhooks},
+    wire,
+};
+
+/// How manifests are to be held against the rules.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Settings of the webhook.
+    pub settings: irsa_core::settings::Settings,
+    /// Namespace of objects that name none.
+    pub namespace: String,
+    /// SDKs.
+    pub families: Families,
+}
+
+/// One workload of the input.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Index of its document.
+    pub document: usize,
+    /// `kind/name`.
+    pub title: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Service account of its pods.
+    pub service_account: String,
+    /// What is chosen; nothing without a role.
+    pub choice: Option<Choice>,
+    /// The pod as the webhook would make it.
+    pub pod: Value,
+    /// Why the webhook would leave it as it is, if it would.
+    pub unchanged: Option<&'static str>,
+    /// Where the SDKs of each container would call.
+    pub answers: Vec<(String, std::sync::Arc<Answers>)>,
+    /// What is wrong, with the line.
+    pub findings: Vec<Located>,
+}
+
+/// A finding and the line that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Index of the document.
+    pub document: usize,
+    /// Line in its file.
+    pub line: usize,
+    /// What.
+    pub finding: Finding,
+}
+
+/// Everything found in manifests.
+#[derive(Debug)]
+pub struct Report {
+    /// Workloads that have something to do with AWS, and those that have not.
+    pub workloads: Vec<Checked>,
+    /// Findings about service accounts and namespaces.
+    pub findings: Vec<Located>,
+    /// Service accounts in the input.
+    pub service_accounts: usize,
+}
+
+impl Report {
+    /// All findings.
+    pub fn all(&self) -> impl Iterator<Item = &Located> {
+        self.findings
+            .iter()
+            .chain(self.workloads.iter().flat_map(|workload| &workload.findings))
+    }
+}
+
+/// Checks manifests.
+pub fn check(documents: &[Document], options: &Options) -> Report {
+    let mut directory = Directory::offline(
+        Webhooks::assumed(options.settings.clone(), SettingsSource::Given),
+        Version::default(),
+    );
+    directory.webhooks.unreadable = Some("manifests are checked without a cluster".to_owned());
+    let mut report = Report {
+        workloads: Vec::new(),
+        findings: Vec::new(),
+        service_accounts: 0,
+    };
+    for document in documents {
+        learn(document, options, &mut directory, &mut report);
+    }
+    for (index, document) in documents.iter().enumerate() {
+        match document.object["kind"].as_str() {
+            Some("ServiceAccount") => of_account(index, document, options, &directory, &mut report),
+            Some("Namespace") => of_namespace(index, document, &directory, &mut report),
+            _ => {}
+        }
+        if let Some(checked) = workload(index, document, options, &directory) {
+            report.workloads.push(checked);
+        }
+    }
+    report
+}
+
+/// Remembers service accounts, namespaces and the webhook's ConfigMap.
+fn learn(document: &Document, options: &Options, directory: &mut Directory, report: &mut Report) {
+    let object = &document.object;
+    match object["kind"].as_str() {
+        Some("ServiceAccount") => {
+            report.service_accounts += 1;
+            let mut object = object.clone();
+            if object["metadata"]["namespace"]
+                .as_str()
+                .unwrap_or_default()
+                .is_empty()
+            {
+                object["metadata"]["namespace"] = json!(options.namespace);
+            }
+            // Managed fields have no place in manifests, and their raw form cannot be read from a value.
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.remove("managedFields");
+            }
+            if let Ok(account) = wire::ServiceAccount::deserialize(&object) {
+                directory.add_account(&account);
+            }
+        }
+        Some("Namespace") => {
+            if let Ok(namespace) = wire::Namespace::deserialize(object) {
+                directory.add_namespace(&namespace);
+            }
+        }
+        Some("ConfigMap") if object["metadata"]["name"] == identity::CONFIG_MAP_NAME => {
+            if let Some(text) = object["data"][identity::CONFIG_MAP_KEY].as_str()
+                && let Ok(config_map) = ConfigMap::parse(text, &options.settings)
+            {
+                directory.config_map = config_map;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn of_account(
+    index: usize,
+    document: &Document,
+    options: &Options,
+    directory: &Directory,
+    report: &mut Report,
+) {
+    let metadata = &document.object["metadata"];
+    let name = metadata["name"].as_str().unwrap_or_default();
+    let namespace = metadata["namespace"]
+        .as_str()
+        .filter(|namespace| !namespace.is_empty())
+        .unwrap_or(&options.namespace);
+    for finding in assess::account(directory, namespace, name) {
+        let line = line_of_annotation(document, &finding);
+        report.findings.push(Located {
+            document: index,
+            line,
+            finding,
+        });
+    }
+    report.findings.extend(unquoted(index, document));
+}
+
+fn of_namespace(index: usize, document: &Document, directory: &Directory, report: &mut Report) {
+    let name = document.object["metadata"]["name"].as_str().unwrap_or_default();
+    if let Some(facts) = directory.namespaces.get(name) {
+        for warning in &facts.warnings {
+            let finding = assess::of_annotation(warning);
+            report.findings.push(Located {
+                document: index,
+                line: document.line_of(&[&warning.key]),
+                finding,
+            });
+        }
+    }
+    report.findings.extend(unquoted(index, document));
+}
+
+/// Annotations that YAML does not read as text: the API server refuses the whole object.
+fn unquoted(index: usize, document: &Document) -> Vec<Located> {
+    let Some(annotations) = document.object["metadata"]["annotations"].as_object() else {
+        return Vec::new();
+    };
+    annotations
+        .iter()
+        .filter(|(_, value)| matches!(value, Value::Bool(_) | Value::Number(_)))
+        .map(|(key, value)| Located {
+            document: index,
+            line: document.line_of(&[key]),
+            finding: Finding::new(
+                Id::UnquotedAnnotation,
+                format!("annotation {key}: {value} is not text, and the API server refuses the object"),
+                format!("write {key}: \"{value}\""),
+            ),
+        })
+        .collect()
+}
+
+/// The line of the annotation that a finding names.
+fn line_of_annotation(document: &Document, finding: &Finding) -> usize {
+    let key = finding
+        .message
+        .split_whitespace()
+        .map(|word| word.trim_end_matches([':', ',']))
+        .find(|word| word.contains('/') && document.text.contains(word));
+    match key {
+        Some(key) => document.line_of(&[key]),
+        None => document.line_of(&[annotations::STS_REGIONAL_ENDPOINTS]),
+    }
+}
+
+/// The pod that a workload would make: of a Pod itself, of the template of anything else that has one.
+pub fn pod_of(object: &Value) -> Option<Value> {
+    let kind = object["kind"].as_str()?;
+    let template = match kind {
+        "Pod" => object,
+        "PodTemplate" => &object["template"],
+        _ => [
+            &object["spec"]["template"],
+            &object["spec"]["jobTemplate"]["spec"]["template"],
+        ]
+        .into_iter()
+        .find(|template| template["spec"]["containers"].is_array())?,
+    };
+    let name = object["metadata"]["name"].as_str().unwrap_or("pod");
+    let mut metadata: Map<String, Value> = template["metadata"].as_object().cloned().unwrap_or_default();
+    if kind != "Pod" {
+        metadata.remove("name");
+        metadata.insert("generateName".to_owned(), json!(format!("{name}-")));
+    }
+    Some(json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": template["spec"],
+    }))
+}
+
+fn workload(index: usize, document: &Document, options: &Options, directory: &Directory) -> Option<Checked> {
+    let mut pod = pod_of(&document.object)?;
+    let namespace = document.object["metadata"]["namespace"]
+        .as_str()
+        .filter(|namespace| !namespace.is_empty())
+        .unwrap_or(&options.namespace)
+        .to_owned();
+    let spec = &pod["spec"];
+    let account = [&spec["serviceAccountName"], &spec["serviceAccount"]]
+        .into_iter()
+        .filter_map(Value::as_str)
+        .find(|name| !name.is_empty())
+        .unwrap_or("default")
+        .to_owned();
+    let named = account != "default";
+    pod["metadata"]["namespace"] = json!(namespace);
+    if pod["spec"].is_object() {
+        pod["spec"]["serviceAccountName"] = json!(account);
+    }
+    let lookup = directory.lookup(&namespace, &account);
+    let settings = &options.settings;
+    let resolved = identity::resolve(&lookup, settings);
+    let mut findings = Vec::new();
+    let mut unchanged = None;
+    match &resolved {
+        Ok(identity) => {
+            let text = pod.to_string();
+            match mutate(&text, identity, settings) {
+                Ok((mutated, outcome)) => {
+                    unchanged = outcome.not_mutated.map(|why| why.reason());
+                    findings.extend(outcome.warnings.iter().filter_map(of_warning));
+                    pod = mutated;
+                }
+                Err(message) => findings.push(Finding::new(
+                    Id::SdkError,
+                    format!("the pod cannot be read as the webhook reads it: {message}"),
+                    "correct the template",
+                )),
+            }
+        }
+        Err(why) => {
+            unchanged = Some(why.reason());
+            if named && directory.account(&namespace, &account).is_none() {
+                findings.push(
+                    Finding::new(
+                        Id::ServiceAccountMissing,
+                        format!("service account {namespace}/{account} is not in the input, so what it chooses is not known"),
+                        "check it together with its workloads, or expect it in the cluster",
+                    )
+                    .weighing(Severity::Info),
+                );
+            }
+        }
+    }
+    let choice = resolved.as_ref().ok().map(|identity| identity.choice);
+    let mut answers = Vec::new();
+    // Values of the wrong type make a pod unreadable here as they do in the API server.
+    match wire::Pod::deserialize(&pod) {
+        Ok(read) => {
+            if let Some(view) = assess::pod(&read, directory, &options.families) {
+                answers.extend(
+                    view.containers
+                        .iter()
+                        .map(|container| (container.name.to_owned(), container.answers.clone())),
+                );
+                findings.extend(view.findings);
+            }
+        }
+        Err(error) => findings.push(Finding::new(
+            Id::SdkError,
+            format!("the template is no pod: {error}"),
+            "correct the template",
+        )),
+    }
+    // Without a region nothing can be said about endpoints: the webhook of EKS fills in its own.
+    let region_known = settings.region.is_some();
+    findings.retain(|finding| {
+        region_known
+            || !matches!(finding.id, Id::NoRegion | Id::UsesGlobal | Id::SdkError)
+            || finding.message.contains("pod")
+    });
+    let findings: BTreeSet<Finding> = findings.into_iter().collect();
+    Some(Checked {
+        document: index,
+        title: document.title(),
+        namespace,
+        service_account: account,
+        choice,
+        unchanged,
+        answers,
+        findings: findings
+            .into_iter()
+            .map(|finding| Located {
+                document: index,
+                line: line_in_template(document, &finding),
+                finding,
+            })
+            .collect(),
+        pod,
+    })
+}
+
+fn mutate(
+    text: &str,
+    identity: &identity::Identity<'_>,
+    settings: &irsa_core::settings::Settings,
+) -> Result<(Value, OwnedOutcome), String> {
+    let pod = mutation::Pod::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+    // The spread of validity times that the number decides is of no interest here.
+    let outcome: Outcome<'_> = pod
+        .patch(identity, settings, 0)
+        .map_err(|error| error.to_string())?;
+    let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if !outcome.patch.is_empty() {
+        let patch: json_patch::Patch =
+            serde_json::from_slice(&outcome.patch).map_err(|error| error.to_string())?;
+        json_patch::patch(&mut value, &patch).map_err(|error| error.to_string())?;
+    }
+    let owned = OwnedOutcome {
+        not_mutated: outcome.not_mutated,
+        warnings: outcome
+            .warnings
+            .iter()
+            .map(|warning| (kind_of(warning), warning.to_string(), container_of(warning)))
+            .collect(),
+    };
+    Ok((value, owned))
+}
+
+/// What is kept of an outcome once the pod that it borrows from is gone.
+struct OwnedOutcome {
+    not_mutated: Option<identity::NotMutated>,
+    warnings: Vec<(Option<Id>, String, Option<String>)>,
+}
+
+/// The id under which a warning of the mutation is told; nothing for those that the assessment tells by itself.
+const fn kind_of(warning: &Warning<'_>) -> Option<Id> {
+    match warning {
+        Warning::Annotation(_)
+        | Warning::Value { .. }
+        | Warning::LoneRegion { .. }
+        | Warning::StaticCredentials { .. } => None,
+        Warning::EnvFrom { .. } => Some(Id::EnvFrom),
+        Warning::MountPathTaken { .. } | Warning::VolumeNameTaken { .. } => Some(Id::TokenPlaceTaken),
+        Warning::NoSuchContainer { .. } => Some(Id::NoSuchContainer),
+    }
+}
+
+fn container_of(warning: &Warning<'_>) -> Option<String> {
+    match warning {
+        Warning::EnvFrom { container } | Warning::MountPathTaken { container, .. } => {
+            Some((*container).to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn of_warning((id, text, container): &(Option<Id>, String, Option<String>)) -> Option<Finding> {
+    let id = (*id)?;
+    // The core's sentences carry their cure after the last `;` or `,`.
+    let (message, cure) = text
+        .rsplit_once("; ")
+        .or_else(|| text.rsplit_once(", "))
+        .unwrap_or((text, "correct the template"));
+    let message = match container {
+        Some(container) => message
+            .strip_prefix(&format!("container {container} "))
+            .unwrap_or(message),
+        None => message,
+    };
+    let finding = Finding::new(id, message, cure);
+    Some(match container {
+        Some(container) => finding.of_container(container),
+        None => finding,
+    })
+}
+
+/// The line that a finding about a template is about: that of the variable it names, else of its container.
+fn line_in_template(document: &Document, finding: &Finding) -> usize {
+    let variable = [
+        "AWS_STS_REGIONAL_ENDPOINTS",
+        "AWS_ENDPOINT_URL_STS",
+        "AWS_ENDPOINT_URL",
+        "AWS_DEFAULT_REGION",
+        "AWS_REGION",
+        "AWS_USE_FIPS_ENDPOINT",
+        "AWS_USE_DUALSTACK_ENDPOINT",
+        "AWS_ROLE_ARN",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_ACCESS_KEY_ID",
+    ]
+    .into_iter()
+    .find(|variable| finding.message.contains(variable) && document.text.contains(variable));
+    match (variable, &finding.container) {
+        (Some(variable), _) => document.line_of(&[variable]),
+        (None, Some(container)) => document.line_of(&["name:", container]),
+        (None, None) => document.line,
+    }
+}

@@ -1,0 +1,266 @@
+//! Manifests as people keep them: several YAML or JSON documents in a file, Lists, and whatever Helm and Kustomize
+//! print, each object with the place where it stands.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// Files larger than this are no manifests.
+const MAX_FILE: u64 = 64 << 20;
+
+/// One object of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// The file as the caller named it; `-` for standard input.
+    pub file: String,
+    /// Line of the document's first key, from 1.
+    pub line: usize,
+    /// The text that it was read from, with `line` as its first line.
+    pub text: std::sync::Arc<str>,
+    /// The object.
+    pub object: Value,
+}
+
+impl Document {
+    /// `kind/name`, as kubectl writes it.
+    pub fn title(&self) -> String {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let metadata = &self.object["metadata"];
+        let name = match text(&metadata["name"]) {
+            name if name.is_empty() => text(&metadata["generateName"]),
+            name => name,
+        };
+        format!("{}/{name}", text(&self.object["kind"]).to_ascii_lowercase())
+    }
+
+    /// The line on which all of `words` stand together for the first time; else the first line of the document.
+    pub fn line_of(&self, words: &[&str]) -> usize {
+        self.text
+            .lines()
+            .position(|line| words.iter().all(|word| line.contains(word)))
+            .map_or(self.line, |offset| self.line + offset)
+    }
+}
+
+/// Why manifests cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is too large to be a manifest.
+    #[error("{path} is larger than {} MiB, which no manifest is", MAX_FILE >> 20)]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A document is no YAML.
+    #[error("{file}:{line}: {message}")]
+    Yaml {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// No manifest in a directory.
+    #[error("{path}: no file here ends with .yaml, .yml or .json")]
+    Empty {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// Reads a file, or all manifests in a directory and below it, in the order of their names.
+pub fn read_path(path: &Path) -> Result<Vec<Document>, Error> {
+    let failed = |source| Error::File {
+        path: path.to_owned(),
+        source,
+    };
+    if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+        return read_file(path);
+    }
+    let mut files = Vec::new();
+    collect(path, 0, &mut files).map_err(failed)?;
+    if files.is_empty() {
+        return Err(Error::Empty {
+            path: path.to_owned(),
+        });
+    }
+    files.sort();
+    let mut documents = Vec::new();
+    for file in files {
+        documents.extend(read_file(&file)?);
+    }
+    Ok(documents)
+}
+
+fn collect(directory: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let path = entry.path();
+        // Symbolic links are not followed, so that a cycle cannot be walked.
+        if kind.is_dir() && depth < 32 {
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if !hidden {
+                collect(&path, depth + 1, into)?;
+            }
+        } else if kind.is_file()
+            && path
+                .extension()
+                .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+        {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path) -> Result<Vec<Document>, Error> {
+    let failed = |source| Error::File {
+        path: path.to_owned(),
+        source,
+    };
+    if std::fs::metadata(path).map_err(failed)?.len() > MAX_FILE {
+        return Err(Error::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    parse(&path.display().to_string(), &text)
+}
+
+/// Reads all documents of a text.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Document>, Error> {
+    let mut documents = Vec::new();
+    for (line, chunk) in split(text) {
+        let options = serde_saphyr::options! {
+            duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
+            legacy_octal_numbers: true,
+            with_snippet: false,
+        };
+        let object: Value =
+            serde_saphyr::from_str_with_options(chunk, options).map_err(|error| Error::Yaml {
+                file: file.to_owned(),
+                line: error.location().map_or(line, |location| {
+                    line + usize::try_from(location.line()).unwrap_or(1).saturating_sub(1)
+                }),
+                message: error.to_string().lines().next().unwrap_or_default().to_owned(),
+            })?;
+        flatten(object, &mut |object| {
+            documents.push(Document {
+                file: file.to_owned(),
+                line,
+                text: chunk.into(),
+                object,
+            });
+        });
+    }
+    Ok(documents)
+}
+
+/// Objects of a List are objects of their own; what is no object (an empty document, a bare text) is left out.
+fn flatten(object: Value, each: &mut impl FnMut(Value)) {
+    match object {
+        Value::Object(mut map) => {
+            let is_list = map
+                .get("kind")
+                .and_then(Value::as_str)
+                .is_some_and(|kind| kind.ends_with("List"));
+            match map.get_mut("items").map(Value::take) {
+                Some(Value::Array(items)) if is_list => {
+                    for item in items {
+                        flatten(item, each);
+                    }
+                }
+                Some(items) => {
+                    map.insert("items".to_owned(), items);
+                    each(Value::Object(map));
+                }
+                None => each(Value::Object(map)),
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                flatten(item, each);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The documents of a stream with the line on which each begins. A line that begins with `---` separates; within a
+/// block text such a line is indented, so that it cannot be mistaken.
+fn split(text: &str) -> Vec<(usize, &str)> {
+    let mut chunks = Vec::new();
+    let (mut start, mut start_line, mut at) = (0, 1, 0);
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let content = line.trim_end();
+        if content == "---" || content.starts_with("--- ") || content == "..." {
+            chunks.push((start_line, &text[start..at]));
+            // `--- {a: 1}` carries content on its own line.
+            let inline = content.len() > 4 && !content[4..].trim_start().starts_with('#');
+            start = if inline { at + 4 } else { at + line.len() };
+            start_line = if inline { index + 1 } else { index + 2 };
+        }
+        at += line.len();
+    }
+    chunks.push((start_line, &text[start..]));
+    chunks
+        .into_iter()
+        .filter_map(|(line, chunk)| {
+            let first = chunk
+                .lines()
+                .position(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))?;
+            let skipped: usize = chunk.split_inclusive('\n').take(first).map(str::len).sum();
+            Some((line + first, &chunk[skipped..]))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_lists_and_comments_are_taken_apart_with_their_lines() {
+        let text = "# header\n---\n# Source: chart/sa.yaml\napiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: a\n---\n---\nkind: List\nitems:\n- kind: Pod\n  metadata: {name: b}\n- kind: Pod\n  metadata: {generateName: c-}\n";
+        let documents = parse("x.yaml", text).unwrap();
+        let found: Vec<_> = documents.iter().map(|d| (d.line, d.title())).collect();
+        assert_eq!(
+            found,
+            [
+                (4, "serviceaccount/a".to_owned()),
+                (10, "pod/b".to_owned()),
+                (10, "pod/c-".to_owned())
+            ]
+        );
+        assert_eq!(documents[0].line_of(&["name:", "a"]), 7);
+    }
+
+    #[test]
+    fn json_is_yaml_and_a_mistake_names_its_line() {
+        assert_eq!(
+            parse("-", r#"{"kind":"Pod","metadata":{"name":"a"}}"#).unwrap()[0].title(),
+            "pod/a"
+        );
+        let error = parse("x.yaml", "kind: Pod\n---\nkind: Pod\nmetadata:\n  name: [\n").unwrap_err();
+        assert!(error.to_string().starts_with("x.yaml:"), "{error}");
+        let error = parse("x.yaml", "kind: Pod\nkind: Pod\n").unwrap_err();
+        assert!(error.to_string().starts_with("x.yaml:2:"), "{error}");
+    }
+
+    #[test]
+    fn a_block_text_may_hold_separators() {
+        let documents = parse("x", "kind: ConfigMap\ndata:\n  a: |\n    x\n    ---\n    y\n").unwrap();
+        assert_eq!(documents.len(), 1);
+    }
+}

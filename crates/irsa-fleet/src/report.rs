@@ -1,0 +1,456 @@
+//! The machine-readable outputs: versioned types of their own, apart from the types that the rules work with.
+//!
+//! Within `irsa/v1` fields are only ever added. `docs/schema/` holds the schema of each document.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    effective::{Answers, Effective},
+    finding::Finding,
+    status::{AccountRow, Carried, PodRow, Status},
+    webhook::{Target, Webhooks},
+};
+
+/// Version of all documents here.
+pub const API_VERSION: &str = "irsa/v1";
+
+/// `irsa status -o json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReport {
+    /// `irsa/v1`.
+    pub api_version: &'static str,
+    /// `Status`.
+    pub kind: &'static str,
+    /// One for each context.
+    pub clusters: Vec<ClusterReport>,
+}
+
+/// One cluster.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterReport {
+    /// Name of the context.
+    pub context: String,
+    /// URL of the API server.
+    pub server: String,
+    /// Why the cluster could not be read; then the rest is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// `gitVersion` of the API server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_version: Option<String>,
+    /// The webhooks that inject identities.
+    pub webhooks: Vec<WebhookReport>,
+    /// The settings that new pods are held against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsReport>,
+    /// Everything in numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<SummaryReport>,
+    /// What could not be read, and what is not known therefore.
+    pub notes: Vec<String>,
+    /// Findings about the cluster as a whole.
+    pub findings: Vec<FindingReport>,
+    /// The service accounts that have something to do with AWS.
+    pub service_accounts: Vec<AccountReport>,
+    /// Pods, if they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<PodReport>,
+}
+
+/// A webhook.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookReport {
+    /// Name of the `MutatingWebhookConfiguration`.
+    pub configuration: String,
+    /// `eks`, `upstream` or `irsa`.
+    pub flavor: &'static str,
+    /// Where reviews go.
+    pub target: String,
+    /// `Ignore` or `Fail`.
+    pub failure_policy: String,
+    /// Ready pods behind it, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<usize>,
+}
+
+/// Settings of the webhook.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SettingsReport {
+    /// Where they were read.
+    pub source: String,
+    /// Whether the Go webhook's behaviour is assumed.
+    pub compat_upstream: bool,
+    /// `--sts-regional-endpoint`: `regional`, `global`, or nothing if it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flag: Option<&'static str>,
+    /// What is written for a chosen global endpoint: `legacy`, `omit` or `global`.
+    pub global_endpoint_value: &'static str,
+}
+
+/// A cluster in numbers.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryReport {
+    /// Service accounts in the scope.
+    pub service_accounts: usize,
+    /// Those whose pods get a role.
+    pub with_role: usize,
+    /// Of these: regional.
+    pub regional: usize,
+    /// Of these: global.
+    pub global: usize,
+    /// Pods that have not ended.
+    pub pods: usize,
+    /// Pods that carry an identity or the variable.
+    pub pods_with_identity: usize,
+    /// Pods that recreating would change.
+    pub stale: usize,
+    /// Pods that got nothing and fall back to the role of their node.
+    pub unmutated: usize,
+    /// Containers by the value of `AWS_STS_REGIONAL_ENDPOINTS` that they carry; `-` for no variable.
+    pub carries: BTreeMap<String, usize>,
+    /// Findings by severity, counted once for each pod.
+    pub findings: BTreeMap<&'static str, usize>,
+    /// Findings by id.
+    pub ids: BTreeMap<&'static str, usize>,
+}
+
+/// A finding.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct FindingReport {
+    /// Stable id.
+    pub id: &'static str,
+    /// `error`, `warning` or `info`.
+    pub severity: &'static str,
+    /// Container, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// What is the case.
+    pub message: String,
+    /// What to do.
+    pub cure: String,
+    /// Pods that it is about.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub pods: usize,
+    /// Some of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<String>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// A service account.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AccountReport {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// The role that its pods are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The annotation as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotation: Option<String>,
+    /// What is chosen, and by whom; nothing without a role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice: Option<ChoiceReport>,
+    /// Pods that have not ended.
+    pub pods: usize,
+    /// Pods that carry an identity or the variable.
+    pub pods_with_identity: usize,
+    /// Pods that recreating would change.
+    pub stale: usize,
+    /// Pods that got nothing.
+    pub unmutated: usize,
+    /// Containers by the value that they carry; `-` for no variable.
+    pub carries: BTreeMap<String, usize>,
+    /// Regions of the pods.
+    pub regions: Vec<String>,
+    /// Where SDKs call.
+    pub endpoints: Vec<EndpointReport>,
+    /// Findings.
+    pub findings: Vec<FindingReport>,
+}
+
+/// A choice.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ChoiceReport {
+    /// `regional` or `global`.
+    pub endpoint: &'static str,
+    /// Who chose: `service-account`, `config-map`, `namespace`, `flag`, `platform`, …
+    pub source: &'static str,
+}
+
+/// Where one SDK calls from some containers.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointReport {
+    /// Name of the SDK.
+    pub sdk: String,
+    /// `regional`, `global`, `fips`, `dualstack`, `custom` or `error`.
+    pub class: &'static str,
+    /// The host, or the text of the SDK's error.
+    pub host: String,
+    /// Region in the credential scope of signed calls.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub signing_region: String,
+    /// What decided, as a stable name.
+    pub reason: &'static str,
+    /// `tested`, `read`, `documented` or `memory`.
+    pub certainty: &'static str,
+    /// Containers concerned.
+    pub containers: usize,
+}
+
+/// A pod.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PodReport {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Service account.
+    pub service_account: String,
+    /// What its containers carry, each value once; `-` for no variable.
+    pub carries: Vec<String>,
+    /// Region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Where its SDKs call, in one line.
+    pub endpoint: String,
+    /// Whether recreating it would change it.
+    pub stale: bool,
+    /// Findings.
+    pub findings: Vec<FindingReport>,
+}
+
+impl FindingReport {
+    /// A finding without pods.
+    pub fn new(finding: &Finding) -> Self {
+        Self {
+            id: finding.id.as_str(),
+            severity: finding.severity.as_str(),
+            container: finding.container.as_deref().map(str::to_owned),
+            message: finding.message.clone(),
+            cure: finding.cure.clone(),
+            pods: 0,
+            examples: Vec::new(),
+        }
+    }
+}
+
+/// Adds up the endpoints of answers: the same answer of an SDK is one entry.
+pub fn endpoints<'a>(answers: impl IntoIterator<Item = (&'a Answers, usize)>) -> Vec<EndpointReport> {
+    let mut merged: BTreeMap<&Effective, usize> = BTreeMap::new();
+    for (answers, containers) in answers {
+        for effective in &answers.effective {
+            *merged.entry(effective).or_default() += containers;
+        }
+    }
+    merged
+        .into_iter()
+        .map(|(effective, containers)| EndpointReport {
+            sdk: effective.sdk.to_string(),
+            class: effective.class,
+            host: effective.host.to_string(),
+            signing_region: effective.signing_region.to_string(),
+            reason: effective.reason,
+            certainty: effective.certainty,
+            containers,
+        })
+        .collect()
+}
+
+fn carries(carries: &BTreeMap<Carried, usize>) -> BTreeMap<String, usize> {
+    carries
+        .iter()
+        .map(|(carried, count)| (carried.shown().to_owned(), *count))
+        .collect()
+}
+
+fn account(status: &Status, namespace: &str, name: &str, row: &AccountRow) -> AccountReport {
+    AccountReport {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        role: status.role(namespace, name),
+        annotation: status
+            .directory
+            .account(namespace, name)
+            .and_then(|account| account.written.as_deref().map(str::to_owned)),
+        choice: status.choice(namespace, name).map(|choice| ChoiceReport {
+            endpoint: choice.endpoint.as_str(),
+            source: choice.source.as_str(),
+        }),
+        pods: row.pods,
+        pods_with_identity: row.with_identity,
+        stale: row.stale,
+        unmutated: row.unmutated,
+        carries: carries(&row.carries),
+        regions: row.regions.iter().map(|region| region.to_string()).collect(),
+        endpoints: endpoints(row.answers.iter().map(|(answers, count)| (&**answers, *count))),
+        findings: row
+            .findings
+            .iter()
+            .rev()
+            .map(|(finding, tally)| FindingReport {
+                pods: tally.pods,
+                examples: tally.examples.iter().map(|pod| pod.to_string()).collect(),
+                ..FindingReport::new(finding)
+            })
+            .collect(),
+    }
+}
+
+fn pod(row: &PodRow) -> PodReport {
+    PodReport {
+        namespace: row.namespace.to_string(),
+        name: row.name.to_string(),
+        service_account: row.service_account.to_string(),
+        carries: row
+            .carries
+            .iter()
+            .map(|carried| carried.shown().to_owned())
+            .collect(),
+        region: row.region.as_deref().map(str::to_owned),
+        endpoint: row.endpoint(),
+        stale: row.stale,
+        findings: row.findings.iter().map(FindingReport::new).collect(),
+    }
+}
+
+/// The webhooks of a cluster.
+pub fn webhooks(webhooks: &Webhooks) -> Vec<WebhookReport> {
+    webhooks
+        .installed
+        .iter()
+        .enumerate()
+        .map(|(index, webhook)| WebhookReport {
+            configuration: webhook.configuration.clone(),
+            flavor: webhook.flavor.as_str(),
+            target: webhook.target.to_string(),
+            failure_policy: webhook.failure_policy.clone(),
+            ready: webhooks
+                .ready
+                .filter(|_| index == 0 && matches!(webhook.target, Target::Service { .. }))
+                .map(|ready| ready.ready),
+        })
+        .collect()
+}
+
+impl ClusterReport {
+    /// The report of a cluster that was read.
+    pub fn of(status: &Status) -> Self {
+        let summary = status.summary();
+        let settings = &status.directory.webhooks.settings;
+        Self {
+            context: status.context.clone(),
+            server: status.server.clone(),
+            error: None,
+            kubernetes_version: Some(status.directory.version.git_version.clone()),
+            webhooks: webhooks(&status.directory.webhooks),
+            settings: Some(SettingsReport {
+                source: status.directory.webhooks.source.to_string(),
+                compat_upstream: settings.compat.is_upstream(),
+                flag: settings.flag.map(|flag| flag.as_str()),
+                global_endpoint_value: settings.global_value.as_str(),
+            }),
+            summary: Some(SummaryReport {
+                service_accounts: summary.service_accounts,
+                with_role: summary.with_role,
+                regional: summary.regional,
+                global: summary.global,
+                pods: summary.pods,
+                pods_with_identity: summary.pods_with_identity,
+                stale: summary.stale,
+                unmutated: summary.unmutated,
+                carries: carries(&summary.carries),
+                findings: summary
+                    .findings
+                    .iter()
+                    .map(|(severity, count)| (severity.as_str(), *count))
+                    .collect(),
+                ids: summary
+                    .ids
+                    .iter()
+                    .map(|(id, count)| (id.as_str(), *count))
+                    .collect(),
+            }),
+            notes: status.directory.notes.clone(),
+            findings: status.findings.iter().map(FindingReport::new).collect(),
+            service_accounts: status
+                .accounts
+                .iter()
+                .map(|((namespace, name), row)| account(status, namespace, name, row))
+                .collect(),
+            pods: status.pod_rows.iter().map(pod).collect(),
+        }
+    }
+
+    /// The report of a cluster that could not be read.
+    pub fn failed(context: &str, server: &str, error: String) -> Self {
+        Self {
+            context: context.to_owned(),
+            server: server.to_owned(),
+            error: Some(error),
+            kubernetes_version: None,
+            webhooks: Vec::new(),
+            settings: None,
+            summary: None,
+            notes: Vec::new(),
+            findings: Vec::new(),
+            service_accounts: Vec::new(),
+            pods: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    /// `docs/schema/` is written from these types: `IRSA_WRITE_SCHEMA=1 cargo test -p irsa-fleet schema` renews it.
+    #[track_caller]
+    pub(crate) fn schema_is_current<T: schemars::JsonSchema>(name: &str) {
+        let schema = serde_json::to_string_pretty(&schemars::schema_for!(T)).unwrap() + "\n";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../docs/schema")
+            .join(name);
+        if std::env::var_os("IRSA_WRITE_SCHEMA").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &schema).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == schema,
+            "{} is not what the types say: run IRSA_WRITE_SCHEMA=1 cargo test -p irsa-fleet schema",
+            path.display()
+        );
+    }
+
+    #[test]
+    fn the_schema_of_status_is_current() {
+        schema_is_current::<super::StatusReport>("status.json");
+    }
+}
