@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use irsa_core::annotations::{self, Problem};
 use irsa_core::identity::{self, Known, NotMutated};
 use irsa_core::mutation::{self, Pod};
@@ -31,6 +32,7 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Admission {
     directory: Arc<Directory>,
+    settings: Arc<ArcSwap<Settings>>,
     lookup: Lookup,
     metrics: Arc<Metrics>,
     random: RandomState,
@@ -58,20 +60,22 @@ impl Decision {
 }
 
 impl Admission {
-    /// Answers by what `directory` knows, asking through `lookup` when it does not.
+    /// Answers by what `directory` knows and `settings` say, asking through `lookup` when it does not.
     #[must_use]
-    pub fn new(directory: Arc<Directory>, lookup: Lookup, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        directory: Arc<Directory>,
+        settings: Arc<ArcSwap<Settings>>,
+        lookup: Lookup,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             directory,
+            settings,
             lookup,
             metrics,
             random: RandomState::new(),
             count: AtomicU64::new(0),
         }
-    }
-
-    fn settings(&self) -> &Settings {
-        self.directory.settings()
     }
 
     /// Answers the review in `body`.
@@ -121,14 +125,15 @@ impl Admission {
     }
 
     async fn decide(&self, request: &Request<'_>, pod: &Pod<'_>) -> Result<Decision, review::Error> {
-        let settings = self.settings();
+        let settings = self.settings.load_full();
+        let settings = &*settings;
         let (namespace, name) = (&*request.namespace, pod.service_account());
         if name.is_empty() {
             return Ok(Decision::untouched(Reason::NoServiceAccount));
         }
         let mut indexed = self.directory.service_account(namespace, name);
         let mut asked = None;
-        if indexed == Indexed::Unknown && self.needs_asking(namespace, name, pod)? {
+        if indexed == Indexed::Unknown && self.needs_asking(namespace, name, pod, settings)? {
             match self.lookup.ask(namespace, name).await {
                 lookup::Answer::Found(found) => indexed = found,
                 answer => asked = Some(answer),
@@ -154,15 +159,21 @@ impl Admission {
             container_credentials: self.directory.credentials().contains(namespace, name),
         };
         match identity::resolve(&facts, settings) {
-            Ok(identity) => self.mutate(request, pod, &identity),
+            Ok(identity) => self.mutate(request, pod, &identity, settings),
             Err(NotMutated::ServiceAccountUnknown) => Ok(self.unknown(namespace, name, pod, asked.as_ref())),
             Err(_) => Ok(self.not_asked(namespace, name, pod, known)),
         }
     }
 
     /// Whether the answer could depend on a service account that is not known.
-    fn needs_asking(&self, namespace: &str, name: &str, pod: &Pod<'_>) -> Result<bool, review::Error> {
-        if self.settings().compat.is_upstream() {
+    fn needs_asking(
+        &self,
+        namespace: &str,
+        name: &str,
+        pod: &Pod<'_>,
+        settings: &Settings,
+    ) -> Result<bool, review::Error> {
+        if settings.compat.is_upstream() {
             // There, an entry in either document ends the search before the service account is waited for.
             let listed = self.directory.credentials().contains(namespace, name)
                 || self
@@ -173,7 +184,7 @@ impl Admission {
                     .is_some_and(|map| map.find(namespace, name).is_some());
             return Ok(!listed);
         }
-        Ok(!pod.has_skip_label(self.settings()).map_err(unreadable)?)
+        Ok(!pod.has_skip_label(settings).map_err(unreadable)?)
     }
 
     fn mutate(
@@ -181,10 +192,9 @@ impl Admission {
         request: &Request<'_>,
         pod: &Pod<'_>,
         identity: &identity::Identity<'_>,
+        settings: &Settings,
     ) -> Result<Decision, review::Error> {
-        let outcome = pod
-            .patch(identity, self.settings(), self.random())
-            .map_err(unreadable)?;
+        let outcome = pod.patch(identity, settings, self.random()).map_err(unreadable)?;
         self.metrics.pod(identity.method.as_str());
         let reason = match outcome.not_mutated {
             None => Reason::Mutated,
@@ -205,7 +215,7 @@ impl Admission {
             .map(|warning| self.warning(warning))
             .collect::<Vec<_>>();
         let mut audit = Vec::new();
-        if reason == Reason::Mutated && self.settings().record {
+        if reason == Reason::Mutated && settings.record {
             audit.push(("sts-endpoint", identity.choice.record()));
         }
         tracing::debug!(

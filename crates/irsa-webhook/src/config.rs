@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use irsa_core::endpoint::Platform;
 use irsa_core::settings::Settings;
 
 use crate::certificates::files::Files;
+use crate::certificates::managed::Managed;
 use crate::directory::lookup;
 use crate::listener::Limits;
 use crate::tls::TlsOptions;
@@ -44,6 +46,17 @@ pub enum Certificates {
         /// The key.
         key: String,
     },
+    /// Made by this server and shared by its replicas.
+    Managed(Managed),
+}
+
+/// Which EKS platform the cluster is, on which the endpoint rules depend.
+#[derive(Clone, Debug)]
+pub enum PlatformSource {
+    /// Known: a platform, or none at all.
+    Known(Option<Platform>),
+    /// To be asked of the Kubernetes API, before the server is ready.
+    Ask,
 }
 
 /// Everything a server needs to know.
@@ -59,8 +72,10 @@ pub struct Config {
     pub certificates: Certificates,
     /// Versions and suites of TLS.
     pub tls: TlsOptions,
-    /// The settings of the rules.
+    /// The settings of the rules; their platform is set from the next field.
     pub settings: Settings,
+    /// Which EKS platform the cluster is.
+    pub platform: PlatformSource,
     /// The namespace whose `pod-identity-webhook` ConfigMap is watched; `None` watches none.
     pub config_map_namespace: Option<String>,
     /// The container credentials file; `None` for none.
@@ -121,6 +136,7 @@ impl Config {
             certificates,
             tls: TlsOptions::default(),
             settings: Settings::default(),
+            platform: PlatformSource::Ask,
             config_map_namespace: None,
             container_credentials: None,
             poll: Duration::from_secs(10),

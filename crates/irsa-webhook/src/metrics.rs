@@ -328,7 +328,7 @@ pub struct Metrics {
     lookups: Family<OutcomeLabel, Counter>,
     not_after: Family<CertificateLabel, Gauge>,
     reloads: Family<OutcomeLabel, Counter>,
-    ca_bundle_healed: Counter,
+    ca_bundle_writes: Counter,
     rotation_seconds: Histogram,
     connections: Gauge,
     refused: Family<ReasonLabelOf, Counter>,
@@ -378,7 +378,7 @@ impl Metrics {
             lookups: Family::default(),
             not_after: Family::default(),
             reloads: Family::default(),
-            ca_bundle_healed: Counter::default(),
+            ca_bundle_writes: Counter::default(),
             rotation_seconds: Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
             connections: Gauge::default(),
             refused: Family::default(),
@@ -499,7 +499,7 @@ impl Metrics {
         registry.register(
             "ca_bundle_writes",
             "Writes of the caBundle of the MutatingWebhookConfiguration",
-            self.ca_bundle_healed.clone(),
+            self.ca_bundle_writes.clone(),
         );
         registry.register(
             "connections",
@@ -622,6 +622,21 @@ impl Metrics {
                 certificate: "serving",
             })
             .set(validity.not_after.as_second());
+    }
+
+    pub(crate) fn ca_certificate(&self, validity: &Validity) {
+        self.not_after
+            .get_or_create(&CertificateLabel { certificate: "ca" })
+            .set(validity.not_after.as_second());
+    }
+
+    pub(crate) fn ca_bundle_written(&self) {
+        self.ca_bundle_writes.inc();
+    }
+
+    pub(crate) fn rotated(&self, lived_seconds: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "a lifetime is far below 2^52 seconds")]
+        self.rotation_seconds.observe(lived_seconds as f64);
     }
 
     pub(crate) fn certificate_reloaded(&self, good: bool) {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use irsa_core::settings::Settings;
 use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch;
@@ -11,13 +13,15 @@ use tokio::task::JoinSet;
 
 use crate::admit::Admission;
 use crate::certificates::files::{self, Follower};
+use crate::certificates::managed;
 use crate::cluster;
-use crate::config::{Certificates, Config, Drain};
+use crate::config::{Certificates, Config, Drain, PlatformSource};
 use crate::directory::lookup::Lookup;
 use crate::directory::{Directory, credentials, watch as watches};
 use crate::http::{AdmissionPort, MetricsPort, Routes};
 use crate::listener::{Listener, Phase};
 use crate::metrics::{Metrics, Watch};
+use crate::platform;
 use crate::readiness::Readiness;
 use crate::tls::{self, Pair, Serving};
 
@@ -84,7 +88,17 @@ impl Server {
     pub async fn start_with(config: Config, client: Client) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::new());
         let readiness = Readiness::default();
-        let directory = Arc::new(Directory::new(Arc::new(config.settings)));
+        let mut settings = config.settings;
+        let ask_platform = match config.platform {
+            PlatformSource::Known(platform) => {
+                settings.platform = platform;
+                false
+            }
+            PlatformSource::Ask => true,
+        };
+        let settings = Arc::new(settings);
+        let directory = Arc::new(Directory::new(Arc::clone(&settings)));
+        let settings = Arc::new(ArcSwap::new(settings));
         let serving = Arc::new(Serving::default());
         let mut background = JoinSet::new();
 
@@ -93,10 +107,29 @@ impl Server {
             Certificates::Pem { chain, key } => {
                 serving.set(Pair::from_pem(chain.as_bytes(), key.as_bytes())?)
             }
+            Certificates::Managed(managed) => {
+                readiness.require(managed::CONDITION, "the caBundle has not been written yet");
+                let keeper = managed::Keeper::new(
+                    managed,
+                    client.clone(),
+                    Arc::clone(&serving),
+                    readiness.clone(),
+                    Arc::clone(&metrics),
+                );
+                background.spawn(keeper.run(CERTIFICATE));
+            }
             Certificates::Files(files) => {
                 let follower = Follower::start(files, Arc::clone(&serving)).await?;
                 background.spawn(follower.follow(Arc::clone(&metrics)));
             }
+        }
+        if ask_platform {
+            readiness.require(platform::CONDITION, "the Kubernetes API has not been asked yet");
+            background.spawn(find_platform(
+                client.clone(),
+                Arc::clone(&settings),
+                readiness.clone(),
+            ));
         }
         background.spawn(watch_expiry(
             Arc::clone(&serving),
@@ -147,7 +180,7 @@ impl Server {
             Arc::clone(&metrics),
         );
         let routes = Arc::new(Routes {
-            admission: Admission::new(Arc::clone(&directory), lookup, Arc::clone(&metrics)),
+            admission: Admission::new(Arc::clone(&directory), settings, lookup, Arc::clone(&metrics)),
             directory: Arc::clone(&directory),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
@@ -290,6 +323,29 @@ impl Server {
         })
         .await
         .is_ok()
+    }
+}
+
+/// Asks until there is an answer, then lets the rules know.
+async fn find_platform(client: Client, settings: Arc<ArcSwap<Settings>>, readiness: Readiness) {
+    let mut wait = Duration::from_millis(200);
+    loop {
+        let reason = match tokio::time::timeout(Duration::from_secs(5), platform::ask(&client)).await {
+            Ok(Ok(platform)) => {
+                settings.rcu(|before| Settings {
+                    platform,
+                    ..Settings::clone(before)
+                });
+                readiness.set(platform::CONDITION, None);
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_elapsed) => "no answer within 5 s".to_owned(),
+        };
+        let reason = format!("cannot ask the Kubernetes API for its version: {reason}; or pass --kubernetes");
+        readiness.set(platform::CONDITION, Some(reason));
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(10));
     }
 }
 

@@ -126,7 +126,7 @@ impl<K: Resource<DynamicType = ()>> Resource for Slim<K> {
 /// Doubling waits between failures, with jitter so that replicas do not come back in step; from the start again after
 /// half a minute without one. (The watcher calls its first step after each failure a success, hence not by `reset`.)
 #[derive(Debug)]
-struct Steps {
+pub(crate) struct Steps {
     failures: u32,
     last: Option<Instant>,
     random: RandomState,
@@ -136,7 +136,7 @@ impl Steps {
     const FIRST: Duration = Duration::from_millis(200);
     const LONGEST: Duration = Duration::from_secs(10);
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             failures: 0,
             last: None,
