@@ -1,4 +1,15 @@
-//! Webhook, cluster and AWS in one process.
+//! The lab: webhook, cluster and AWS in one process, and the ways into it for unmodified clients.
 
+mod backend;
 pub mod ca;
+pub mod container;
+pub mod control;
+mod lab;
+pub mod netns;
 pub mod proxy;
+mod roles;
+pub mod run;
+pub mod runtime;
+pub mod state;
+
+pub use lab::{DEFAULT_ACCOUNT, DEFAULT_KUBERNETES, DEFAULT_REGION, Error, Lab, LabConfig};

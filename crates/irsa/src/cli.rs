@@ -35,6 +35,10 @@ pub(crate) struct Cli {
 // Each variant is one file in `commands/`. Keep the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Status(commands::status::Args),
+    Demo(commands::demo::Args),
+    Lab(commands::lab::Args),
+    Webhook(Box<commands::webhook::Args>),
     Completion(commands::completion::Args),
     Man(commands::man::Args),
     Version(commands::version::Args),
@@ -43,6 +47,10 @@ pub(crate) enum Command {
 /// Runs the command that was asked for.
 pub(crate) async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Status(args) => commands::status::run(&args, output).await,
+        Command::Demo(args) => commands::demo::run(args, output).await,
+        Command::Lab(args) => commands::lab::run(args, output).await,
+        Command::Webhook(args) => commands::webhook::run(*args, output).await,
         Command::Completion(args) => commands::completion::run(&args, output),
         Command::Man(args) => commands::man::run(&args, output),
         Command::Version(args) => commands::version::run(&args, output),

@@ -1,0 +1,409 @@
+//! A whole lab in this process: cluster, webhook, AWS and the way to it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use irsa_apiserver::{ApiServer, NodeConfig};
+use irsa_core::endpoint::{ParseError, Platform};
+use irsa_core::settings::Settings;
+use irsa_sts::config::{Account, IssuerDocuments};
+use irsa_sts::{Aws, ConfigError};
+use irsa_webhook::certificates::files::Files;
+use irsa_webhook::{Certificates, Cluster, Drain, Server};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use rustls_pki_types::PrivateKeyDer;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::backend::LabBackend;
+use crate::ca::Authority;
+use crate::proxy::{self, Proxy};
+use crate::roles::Roles;
+use crate::state::{self, StateDir};
+
+/// The Kubernetes version that the lab's cluster says it has.
+pub const DEFAULT_KUBERNETES: &str = "1.32";
+/// The lab's region.
+pub const DEFAULT_REGION: &str = "us-west-2";
+/// The account of the examples.
+pub const DEFAULT_ACCOUNT: &str = "111122223333";
+
+/// How long the webhook may take to have read the service accounts of an empty cluster.
+const WEBHOOK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Settings of a [`Lab`].
+#[derive(Clone, Debug)]
+pub struct LabConfig {
+    /// Kubernetes version that the cluster says it has, and that the endpoint rules see.
+    pub kubernetes: String,
+    /// EKS platform version, `eks.1`; `None` for a cluster that is not EKS.
+    pub platform: Option<String>,
+    /// The region in which the nodes stand.
+    pub region: String,
+    /// How many nodes there are.
+    pub nodes: u8,
+    /// The account of the lab's AWS that exists from the start. Accounts that role ARNs name are added.
+    pub account: String,
+    /// Where the API listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where kubeconfig, CA and addresses are written; a folder of its own when `None`.
+    pub state_dir: Option<PathBuf>,
+    /// What the webhook is told. Its platform is that of the cluster.
+    pub webhook: Settings,
+}
+
+impl Default for LabConfig {
+    fn default() -> Self {
+        Self {
+            kubernetes: DEFAULT_KUBERNETES.to_owned(),
+            platform: Some("eks.1".to_owned()),
+            region: DEFAULT_REGION.to_owned(),
+            nodes: 2,
+            account: DEFAULT_ACCOUNT.to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            state_dir: None,
+            webhook: Settings {
+                region: Some(DEFAULT_REGION.into()),
+                ..Settings::default()
+            },
+        }
+    }
+}
+
+/// Why a lab did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A version that is none.
+    #[error(transparent)]
+    Version(#[from] ParseError),
+    /// The folder.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The embedded cluster.
+    #[error("the embedded cluster: {0}")]
+    Cluster(#[from] irsa_apiserver::Error),
+    /// The certificate authority.
+    #[error("the lab's certificate authority: {0}")]
+    Authority(#[from] crate::ca::Error),
+    /// The AWS side.
+    #[error("the lab's AWS: {0}")]
+    Aws(#[from] ConfigError),
+    /// The proxy.
+    #[error(transparent)]
+    Proxy(#[from] proxy::Error),
+    /// The webhook.
+    #[error("the webhook: {0}")]
+    Webhook(#[from] irsa_webhook::Error),
+    /// The webhook started and did not become ready.
+    #[error("the webhook is not ready: {0}")]
+    NotReady(String),
+    /// A call to the embedded cluster.
+    #[error("the embedded cluster's API: {0}")]
+    Api(Box<kube::Error>),
+    /// Our own kubeconfig.
+    #[error("the lab's kubeconfig: {0}")]
+    Kubeconfig(String),
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(Box::new(error))
+    }
+}
+
+/// A running lab. Everything it wrote is removed when it ends.
+#[derive(Debug)]
+pub struct Lab {
+    region: String,
+    api: ApiServer,
+    aws: Arc<Aws>,
+    proxy: Proxy,
+    webhook: Server,
+    state: StateDir,
+    tasks: JoinSet<()>,
+}
+
+impl Lab {
+    /// Starts one on the current tokio runtime. It is ready when this returns. A rustls provider must be installed.
+    ///
+    /// # Errors
+    /// [`Error`]; what had started by then is ended again.
+    pub async fn start(config: LabConfig) -> Result<Self, Error> {
+        let platform = Platform::parse(&config.kubernetes, config.platform.as_deref())?;
+        let mut state = StateDir::take(match config.state_dir.clone() {
+            Some(path) => path,
+            None => std::env::temp_dir().join(format!("irsa-lab-{}", uuid::Uuid::new_v4().simple())),
+        })?;
+        let authority = Arc::new(Authority::generate("irsa lab")?);
+        state.write_ca(authority.pem())?;
+
+        let issuer_id = uuid::Uuid::new_v4().simple().to_string().to_ascii_uppercase();
+        let issuer = format!("https://oidc.eks.{}.amazonaws.com/id/{issuer_id}", config.region);
+        let api = ApiServer::start(irsa_apiserver::Config {
+            listen: config.listen,
+            kubernetes: config.kubernetes.clone(),
+            platform: config.platform.clone(),
+            issuer: Some(issuer.clone()),
+            nodes: nodes(config.nodes, &config.region),
+            ..irsa_apiserver::Config::default()
+        })
+        .await?;
+        state.write_kubeconfig(&api.kubeconfig())?;
+        let client = client(&api.kubeconfig()).await?;
+
+        let aws = Arc::new(Aws::new(irsa_sts::Config {
+            accounts: vec![Account::new(&config.account)],
+            ..irsa_sts::Config::default()
+        })?);
+        let backend = LabBackend {
+            aws: Arc::clone(&aws),
+            region: config.region.clone(),
+        };
+        let proxy = Proxy::start(
+            proxy::Config::default(),
+            Arc::clone(&authority),
+            Arc::new(backend),
+        )
+        .await?;
+
+        let mut tasks = JoinSet::new();
+        let roles = Roles {
+            aws: Arc::clone(&aws),
+            documents: IssuerDocuments::Fetch {
+                base_url: Some(format!("{}/id/{issuer_id}", api.url())),
+                ca_pem: Some(api.ca_pem().to_owned()),
+                bearer_token: None,
+            },
+            issuer,
+            annotation: format!(
+                "{}/{}",
+                config.webhook.annotation_prefix,
+                irsa_core::annotations::ROLE_ARN
+            ),
+            audience: config.webhook.audience.to_string(),
+            trusted: Default::default(),
+        };
+        tasks.spawn(roles.follow(client.clone()));
+
+        let settings = match config.webhook.compat {
+            irsa_core::settings::Compat::Upstream => config.webhook,
+            irsa_core::settings::Compat::None => Settings {
+                platform: config.platform.is_some().then_some(platform),
+                ..config.webhook
+            },
+        };
+        let webhook = start_webhook(&mut state, &authority, &api, settings).await?;
+        register(&client, &webhook, &authority).await?;
+        Ok(Self {
+            region: config.region,
+            api,
+            aws,
+            proxy,
+            webhook,
+            state,
+            tasks,
+        })
+    }
+
+    /// `https://127.0.0.1:PORT` of the cluster.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.api.url()
+    }
+
+    /// The region in which the nodes stand.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn api(&self) -> &ApiServer {
+        &self.api
+    }
+
+    /// The AWS side.
+    #[must_use]
+    pub fn aws(&self) -> &Arc<Aws> {
+        &self.aws
+    }
+
+    /// The way to the AWS side.
+    #[must_use]
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// The webhook.
+    #[must_use]
+    pub fn webhook(&self) -> &Server {
+        &self.webhook
+    }
+
+    /// The folder with all that others need to find the lab.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// A kubeconfig for kubectl.
+    #[must_use]
+    pub fn kubeconfig_path(&self) -> PathBuf {
+        self.state.kubeconfig()
+    }
+
+    /// A client of the cluster.
+    ///
+    /// # Errors
+    /// [`Error::Kubeconfig`].
+    pub async fn client(&self) -> Result<Client, Error> {
+        client(&self.api.kubeconfig()).await
+    }
+
+    /// Ends everything and removes what was written.
+    pub async fn shutdown(mut self) {
+        self.tasks.abort_all();
+        // The webhook last heard of nobody who could still ask it once the API is gone.
+        self.api.shutdown().await;
+        self.webhook.shutdown_with(Drain::at_once()).await;
+        self.proxy.shutdown().await;
+        drop(self.state);
+    }
+}
+
+async fn client(kubeconfig: &str) -> Result<Client, Error> {
+    let failed = |error: &dyn std::fmt::Display| Error::Kubeconfig(error.to_string());
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| failed(&error))?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| failed(&error))?;
+    Ok(Client::try_from(config)?)
+}
+
+/// The webhook of production, from certificate files as production has them.
+async fn start_webhook(
+    state: &mut StateDir,
+    authority: &Authority,
+    api: &ApiServer,
+    settings: Settings,
+) -> Result<Server, Error> {
+    let (chain, key) = authority.issue("127.0.0.1")?;
+    let PrivateKeyDer::Pkcs8(key) = key else {
+        unreachable!("the authority makes PKCS#8 keys")
+    };
+    let chain: String = chain
+        .iter()
+        .map(|certificate| pem("CERTIFICATE", certificate))
+        .collect();
+    let files = Files {
+        cert: state.write("webhook.crt", chain.as_bytes())?,
+        key: state.write(
+            "webhook.key",
+            pem("PRIVATE KEY", key.secret_pkcs8_der()).as_bytes(),
+        )?,
+        poll: Duration::from_secs(10),
+    };
+    let server = Server::start(irsa_webhook::Config {
+        cluster: Cluster::Kubeconfig(api.kubeconfig()),
+        settings,
+        config_map_namespace: Some("default".to_owned()),
+        metrics_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        drain: Drain::at_once(),
+        ..irsa_webhook::Config::new(Certificates::Files(files))
+    })
+    .await?;
+    server.ready(WEBHOOK_PATIENCE).await.map_err(Error::NotReady)?;
+    Ok(server)
+}
+
+/// Tells the cluster of the webhook, as EKS's own configuration does.
+async fn register(client: &Client, webhook: &Server, authority: &Authority) -> Result<(), Error> {
+    use base64::Engine;
+    let name = "pod-identity-webhook";
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [{
+            "name": "iam-for-pods.amazonaws.com",
+            "clientConfig": {
+                "url": format!("https://{}/mutate", webhook.address()),
+                "caBundle": base64::engine::general_purpose::STANDARD.encode(authority.pem()),
+            },
+            "rules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"], "scope": "*",
+            }],
+            "objectSelector": {"matchExpressions": [{
+                "key": format!("eks.amazonaws.com/{}", irsa_core::annotations::SKIP_LABEL), "operator": "DoesNotExist",
+            }]},
+            "failurePolicy": "Ignore",
+            "matchPolicy": "Equivalent",
+            "reinvocationPolicy": "IfNeeded",
+            "sideEffects": "None",
+            "timeoutSeconds": 10,
+            "admissionReviewVersions": ["v1", "v1beta1"],
+        }],
+    });
+    Api::<MutatingWebhookConfiguration>::all(client.clone())
+        .patch(
+            name,
+            &PatchParams::apply("irsa-lab").force(),
+            &Patch::Apply(configuration),
+        )
+        .await?;
+    Ok(())
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = after;
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
+}
+
+/// Nodes as EKS names them, the first being that of the user guide.
+fn nodes(count: u8, region: &str) -> Vec<NodeConfig> {
+    let suffix = if region == "us-east-1" {
+        "ec2.internal".to_owned()
+    } else {
+        format!("{region}.compute.internal")
+    };
+    (0..count)
+        .map(|index| {
+            // 192.168.79.166 is the guide's; the others stand in the neighbouring subnets.
+            let address = [
+                192,
+                168,
+                79_u8.wrapping_add(index.wrapping_mul(16)),
+                166_u8.wrapping_add(index),
+            ];
+            let zone = format!("{region}{}", char::from(b'a' + index % 3));
+            NodeConfig {
+                name: format!(
+                    "ip-{}-{}-{}-{}.{suffix}",
+                    address[0], address[1], address[2], address[3]
+                ),
+                address: Ipv4Addr::from(address).to_string(),
+                labels: vec![
+                    ("topology.kubernetes.io/region".to_owned(), region.to_owned()),
+                    ("topology.kubernetes.io/zone".to_owned(), zone.clone()),
+                ],
+                provider_id: Some(format!("aws:///{zone}/i-0123456789abcde{index:02x}")),
+            }
+        })
+        .collect()
+}
