@@ -3,6 +3,7 @@
 pub mod annotations;
 pub mod arn;
 pub mod endpoint;
+pub mod errors;
 pub mod identity;
 pub mod mutation;
 pub mod node;
