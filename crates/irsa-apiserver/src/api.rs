@@ -30,6 +30,7 @@ use crate::status::{Result, Status};
 use crate::store::Store;
 
 pub use delete::{DeleteOptions, Deleted, Propagation};
+pub use scale::scale_of;
 pub use write::{FieldValidation, PatchKind, WriteOptions, Written};
 
 /// A future that borrows from its arguments.

@@ -16,7 +16,10 @@ pub(crate) struct Fields {
 
 impl Fields {
     fn leaf() -> Self {
-        Self { here: true, below: BTreeMap::new() }
+        Self {
+            here: true,
+            below: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -86,7 +89,11 @@ impl Fields {
             };
             (key.clone(), inner)
         });
-        Self { here: self.here && !other.here, below: below.collect() }.trimmed()
+        Self {
+            here: self.here && !other.here,
+            below: below.collect(),
+        }
+        .trimmed()
     }
 
     #[must_use]
@@ -95,7 +102,11 @@ impl Fields {
             .below
             .iter()
             .filter_map(|(key, inner)| Some((key.clone(), inner.intersection(other.below.get(key)?))));
-        Self { here: self.here && other.here, below: below.collect() }.trimmed()
+        Self {
+            here: self.here && other.here,
+            below: below.collect(),
+        }
+        .trimmed()
     }
 
     /// Takes one path out, with everything below it.
@@ -199,9 +210,11 @@ impl Shape {
 /// The parts of a value by path element; `None` when the value is one field.
 pub(crate) fn parts(shape: Shape, value: &Value) -> Option<Vec<(String, Shape, &Value)>> {
     match (shape, value) {
-        (Shape::Struct(_) | Shape::Map(_) | Shape::Free, Value::Object(map)) => {
-            Some(map.iter().map(|(key, value)| (format!("f:{key}"), shape.child(key), value)).collect())
-        }
+        (Shape::Struct(_) | Shape::Map(_) | Shape::Free, Value::Object(map)) => Some(
+            map.iter()
+                .map(|(key, value)| (format!("f:{key}"), shape.child(key), value))
+                .collect(),
+        ),
         (Shape::Keyed(keys, _), Value::Array(list)) => list
             .iter()
             .map(|element| {
@@ -209,9 +222,11 @@ pub(crate) fn parts(shape: Shape, value: &Value) -> Option<Vec<(String, Shape, &
                 Some((format!("k:{key}"), shape.child(""), element))
             })
             .collect(),
-        (Shape::Set, Value::Array(list)) => {
-            Some(list.iter().map(|element| (format!("v:{element}"), Shape::Leaf, element)).collect())
-        }
+        (Shape::Set, Value::Array(list)) => Some(
+            list.iter()
+                .map(|element| (format!("v:{element}"), Shape::Leaf, element))
+                .collect(),
+        ),
         _ => None,
     }
 }
@@ -219,8 +234,13 @@ pub(crate) fn parts(shape: Shape, value: &Value) -> Option<Vec<(String, Shape, &
 /// The fields of a value. `containers`: maps and elements of lists are members themselves, as those of writes that are
 /// no applies; elements of lists always are.
 pub(crate) fn fields_of(shape: Shape, value: &Value, containers: bool) -> Fields {
-    let Some(parts) = parts(shape, value) else { return Fields::leaf() };
-    let mut fields = Fields { here: parts.is_empty() || containers && matches!(shape, Shape::Map(_) | Shape::Set), below: BTreeMap::new() };
+    let Some(parts) = parts(shape, value) else {
+        return Fields::leaf();
+    };
+    let mut fields = Fields {
+        here: parts.is_empty() || containers && matches!(shape, Shape::Map(_) | Shape::Set),
+        below: BTreeMap::new(),
+    };
     for (element, shape, value) in parts {
         let mut inner = fields_of(shape, value, containers);
         inner.here |= element.starts_with("k:");
@@ -240,7 +260,10 @@ pub(crate) struct Difference {
 
 pub(crate) fn compare(shape: Shape, old: Option<&Value>, new: &Value) -> Difference {
     let Some(old) = old else {
-        return Difference { changed: fields_of(shape, new, true), removed: Fields::default() };
+        return Difference {
+            changed: fields_of(shape, new, true),
+            removed: Fields::default(),
+        };
     };
     let mut difference = Difference::default();
     if old == new {
@@ -248,17 +271,24 @@ pub(crate) fn compare(shape: Shape, old: Option<&Value>, new: &Value) -> Differe
     }
     match (parts(shape, old), parts(shape, new)) {
         (Some(before), Some(after)) => {
-            let before: BTreeMap<String, (Shape, &Value)> =
-                before.into_iter().map(|(element, shape, value)| (element, (shape, value))).collect();
-            let after: BTreeMap<String, (Shape, &Value)> =
-                after.into_iter().map(|(element, shape, value)| (element, (shape, value))).collect();
+            let before: BTreeMap<String, (Shape, &Value)> = before
+                .into_iter()
+                .map(|(element, shape, value)| (element, (shape, value)))
+                .collect();
+            let after: BTreeMap<String, (Shape, &Value)> = after
+                .into_iter()
+                .map(|(element, shape, value)| (element, (shape, value)))
+                .collect();
             for (element, (shape, value)) in &after {
                 let inner = match before.get(element) {
                     Some((_, old)) => compare(*shape, Some(old), value),
                     None => {
                         let mut changed = fields_of(*shape, value, true);
                         changed.here |= element.starts_with("k:");
-                        Difference { changed, removed: Fields::default() }
+                        Difference {
+                            changed,
+                            removed: Fields::default(),
+                        }
                     }
                 };
                 if !inner.changed.is_empty() {
@@ -298,7 +328,10 @@ mod tests {
     #[test]
     fn paths_are_named_as_in_messages() {
         let value = json!({ "f:spec": { "f:c": { "k:{\"name\":\"x\"}": { "f:image": {} } }, "f:l": { "v:\"z\"": {} } } });
-        assert_eq!(Fields::parse(&value).paths(), [".spec.c[name=\"x\"].image", ".spec.l[=\"z\"]"]);
+        assert_eq!(
+            Fields::parse(&value).paths(),
+            [".spec.c[name=\"x\"].image", ".spec.l[=\"z\"]"]
+        );
     }
 
     #[test]
