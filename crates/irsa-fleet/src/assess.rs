@@ -393,7 +393,8 @@ impl<'a> Subject<'_, 'a> {
     /// so that no variable of the container itself follows.
     fn is_injected(&self, container: &Container<'_>) -> bool {
         if let Some(record) = self.lists.record {
-            return record.source != ChoiceSource::Container;
+            let written = record.written(self.directory.webhooks.settings.global_value);
+            return written.is_some() && container.literal(endpoint::ENV) == written;
         }
         let injected = |name: &str| {
             [
@@ -444,7 +445,8 @@ impl<'a> Subject<'_, 'a> {
             .is_some_and(|record| record.source != ChoiceSource::Container && record != choice);
         let shows = |value: Option<&str>| value.map_or("no value".to_owned(), |value| format!("`{value}`"));
         let injected = self.is_injected(container);
-        if carried.is_some() && !injected && !recorded_differently && older != Some(true) {
+        let own = !injected && (self.lists.record.is_some() || older != Some(true));
+        if carried.is_some() && own {
             findings.push(Finding::new(
                 Id::SetInPod,
                 format!(

@@ -98,10 +98,16 @@ pub fn check(documents: &[Document], options: &Options) -> Report {
         findings: Vec::new(),
         service_accounts: 0,
     };
-    for document in documents {
+    // Indexing into a value that is no object panics; such objects are refused by every API server.
+    let sound = |document: &&Document| document.object["metadata"].is_object();
+    for document in documents.iter().filter(sound) {
         learn(document, options, &mut directory, &mut report);
     }
-    for (index, document) in documents.iter().enumerate() {
+    for (index, document) in documents
+        .iter()
+        .enumerate()
+        .filter(|(_, document)| sound(document))
+    {
         match document.object["kind"].as_str() {
             Some("ServiceAccount") => of_account(index, document, options, &directory, &mut report),
             Some("Namespace") => of_namespace(index, document, &directory, &mut report),
@@ -325,6 +331,20 @@ fn workload(index: usize, document: &Document, options: &Options, directory: &Di
             "correct the template",
         )),
     }
+    for finding in &mut findings {
+        // Nothing in a template can be left over from another choice: what the webhook did not write, people did.
+        if finding.id == Id::StalePod {
+            finding.id = Id::SetInPod;
+            finding.severity = Id::SetInPod.severity();
+            finding.message = format!(
+                "the container sets {} itself, which wins over the choice {}",
+                irsa_core::endpoint::ENV,
+                choice.map_or("", |choice| choice.endpoint.as_str())
+            );
+            "remove the variable from the template if the service account is to decide"
+                .clone_into(&mut finding.cure);
+        }
+    }
     // Without a region nothing can be said about endpoints: the webhook of EKS fills in its own.
     let region_known = settings.region.is_some();
     findings.retain(|finding| {
@@ -448,5 +468,139 @@ fn line_in_template(document: &Document, finding: &Finding) -> usize {
         (Some(variable), _) => document.line_of(&[variable]),
         (None, Some(container)) => document.line_of(&["name:", container]),
         (None, None) => document.line,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::manifests;
+
+    const MANIFESTS: &str = r#"apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: reports
+  annotations:
+    eks.amazonaws.com/role-arn: arn:aws:iam::111122223333:role/reports
+    eks.amazonaws.com/sts-regional-endpoints: "true"
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: reports
+spec:
+  template:
+    metadata:
+      labels: {app: reports}
+    spec:
+      serviceAccountName: reports
+      containers:
+        - name: main
+          image: example/reports
+          env:
+            - name: AWS_STS_REGIONAL_ENDPOINTS
+              value: global
+        - name: clean
+          image: example/other
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly, namespace: batch}
+spec:
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          serviceAccountName: elsewhere
+          containers: [{name: c, image: x}]
+"#;
+
+    fn checked(text: &str) -> (Report, Vec<Document>) {
+        let documents = manifests::parse("app.yaml", text).unwrap();
+        let options = Options {
+            settings: irsa_core::settings::Settings {
+                region: Some("us-west-2".into()),
+                ..Default::default()
+            },
+            namespace: "default".to_owned(),
+            families: Families::new(vec!["boto3".parse().unwrap()]),
+        };
+        (check(&documents, &options), documents)
+    }
+
+    fn ids(report: &Report) -> Vec<(&str, usize, &str)> {
+        report
+            .all()
+            .map(|located| {
+                (
+                    located.finding.id.as_str(),
+                    located.line,
+                    located.finding.container.as_deref().unwrap_or("-"),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn pods_are_made_as_the_webhook_makes_them_and_findings_name_their_line() {
+        let (report, _) = checked(MANIFESTS);
+        assert_eq!(report.service_accounts, 1);
+        assert_eq!(
+            ids(&report),
+            [
+                ("invalid-value", 23, "main"),
+                ("set-in-pod", 23, "main"),
+                ("service-account-missing", 28, "-")
+            ]
+        );
+        let pod = &report.workloads[0].pod;
+        let env = pod["spec"]["containers"][1]["env"].as_array().unwrap();
+        assert!(env.contains(&json!({"name": "AWS_STS_REGIONAL_ENDPOINTS", "value": "regional"})));
+        assert_eq!(pod["metadata"]["generateName"], "reports-");
+        assert_eq!(
+            report.workloads[0].answers[1].1.summary(),
+            "sts.us-west-2.amazonaws.com"
+        );
+        assert_eq!(report.workloads[1].namespace, "batch");
+        assert!(report.workloads[1].unchanged.is_some());
+    }
+
+    #[test]
+    fn an_unquoted_annotation_is_an_error_with_the_line_to_write() {
+        let (report, _) = checked(&MANIFESTS.replace("endpoints: \"true\"", "endpoints: true"));
+        let (id, line, _) = ids(&report)[0];
+        assert_eq!((id, line), ("unquoted-annotation", 7));
+    }
+
+    #[test]
+    fn a_sarif_log_holds_every_finding_with_its_rule() {
+        let (report, documents) = checked(MANIFESTS);
+        let log = crate::report::sarif(&report, &documents);
+        let results = log["runs"][0]["results"].as_array().unwrap();
+        assert_eq!(results.len(), 3);
+        assert_eq!(
+            results[0]["locations"][0]["physicalLocation"]["region"]["startLine"],
+            23
+        );
+        let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+        for result in results {
+            assert!(rules.iter().any(|rule| rule["id"] == result["ruleId"]));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_reported_and_never_panics() {
+        for text in [
+            "kind: Deployment\nspec: {template: {spec: {containers: [1]}}}",
+            "kind: Pod\nspec: 3",
+            "kind: Pod",
+            "[]",
+            "kind: ServiceAccount\nmetadata: []",
+            "kind: Deployment\nspec: {template: {metadata: 7, spec: {containers: [{env: {}}]}}}",
+        ] {
+            let (report, documents) = checked(text);
+            let _ = crate::report::CheckReport::of(&report, &documents);
+        }
     }
 }

@@ -427,6 +427,162 @@ impl ClusterReport {
     }
 }
 
+/// `irsa check -o json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport {
+    /// `irsa/v1`.
+    pub api_version: &'static str,
+    /// `Check`.
+    pub kind: &'static str,
+    /// Service accounts in the input.
+    pub service_accounts: usize,
+    /// Workloads in the input.
+    pub workloads: Vec<CheckedReport>,
+    /// Findings about service accounts and namespaces.
+    pub findings: Vec<LocatedReport>,
+}
+
+/// A workload of the input.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CheckedReport {
+    /// File, `-` for standard input.
+    pub file: String,
+    /// Line of the document.
+    pub line: usize,
+    /// `kind/name`.
+    pub workload: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Service account of its pods.
+    pub service_account: String,
+    /// What is chosen; nothing without a role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice: Option<ChoiceReport>,
+    /// Why the webhook leaves its pods as they are, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchanged: Option<&'static str>,
+    /// Where SDKs would call.
+    pub endpoints: Vec<EndpointReport>,
+    /// Findings.
+    pub findings: Vec<LocatedReport>,
+    /// The pod as the webhook would make it.
+    pub pod: serde_json::Value,
+}
+
+/// A finding with its place.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LocatedReport {
+    /// File.
+    pub file: String,
+    /// Line.
+    pub line: usize,
+    /// The object, `kind/name`.
+    pub object: String,
+    /// What.
+    #[serde(flatten)]
+    pub finding: FindingReport,
+}
+
+impl CheckReport {
+    /// The report of what was found in `documents`.
+    pub fn of(report: &crate::check::Report, documents: &[crate::manifests::Document]) -> Self {
+        let located = |located: &crate::check::Located| {
+            let document = &documents[located.document];
+            LocatedReport {
+                file: document.file.clone(),
+                line: located.line,
+                object: document.title(),
+                finding: FindingReport::new(&located.finding),
+            }
+        };
+        Self {
+            api_version: API_VERSION,
+            kind: "Check",
+            service_accounts: report.service_accounts,
+            findings: report.findings.iter().map(located).collect(),
+            workloads: report
+                .workloads
+                .iter()
+                .map(|workload| CheckedReport {
+                    file: documents[workload.document].file.clone(),
+                    line: documents[workload.document].line,
+                    workload: workload.title.clone(),
+                    namespace: workload.namespace.clone(),
+                    service_account: workload.service_account.clone(),
+                    choice: workload.choice.map(|choice| ChoiceReport {
+                        endpoint: choice.endpoint.as_str(),
+                        source: choice.source.as_str(),
+                    }),
+                    unchanged: workload.unchanged,
+                    endpoints: endpoints(workload.answers.iter().map(|(_, answers)| (&**answers, 1))),
+                    findings: workload.findings.iter().map(located).collect(),
+                    pod: workload.pod.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The same as a SARIF 2.1.0 log, which code hosts show beside the lines.
+pub fn sarif(report: &crate::check::Report, documents: &[crate::manifests::Document]) -> serde_json::Value {
+    use serde_json::json;
+
+    use crate::finding::{Id, Severity};
+    let level = |severity: Severity| match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Info => "note",
+    };
+    let rules: Vec<serde_json::Value> = Id::ALL
+        .iter()
+        .map(|id| {
+            json!({
+                "id": id.as_str(),
+                "shortDescription": {"text": id.describe()},
+                "defaultConfiguration": {"level": level(id.severity())},
+            })
+        })
+        .collect();
+    let results: Vec<serde_json::Value> = report
+        .all()
+        .map(|located| {
+            let document = &documents[located.document];
+            let container = match &located.finding.container {
+                Some(container) => format!("container {container}: "),
+                None => String::new(),
+            };
+            json!({
+                "ruleId": located.finding.id.as_str(),
+                "level": level(located.finding.severity),
+                "message": {"text": format!("{}: {container}{}. Cure: {}.", document.title(), located.finding.message, located.finding.cure)},
+                "locations": [{"physicalLocation": {
+                    "artifactLocation": {"uri": document.file.replace('\\', "/")},
+                    "region": {"startLine": located.line},
+                }}],
+            })
+        })
+        .collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "irsa",
+                "version": env!("CARGO_PKG_VERSION"),
+                "informationUri": "https://github.com/irsa-dev/irsa",
+                "rules": rules,
+            }},
+            "results": results,
+        }],
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -452,5 +608,10 @@ mod tests {
     #[test]
     fn the_schema_of_status_is_current() {
         schema_is_current::<super::StatusReport>("status.json");
+    }
+
+    #[test]
+    fn the_schema_of_check_is_current() {
+        schema_is_current::<super::CheckReport>("check.json");
     }
 }
