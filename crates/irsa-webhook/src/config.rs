@@ -55,7 +55,7 @@ pub enum Certificates {
 pub enum PlatformSource {
     /// Known: a platform, or none at all.
     Known(Option<Platform>),
-    /// To be asked of the Kubernetes API, before the server is ready.
+    /// To be asked of the Kubernetes API before the server is ready, unless the settings name it.
     Ask,
 }
 

@@ -94,7 +94,8 @@ impl Server {
                 settings.platform = platform;
                 false
             }
-            PlatformSource::Ask => true,
+            // Settings that name a platform know better than the API, which does not tell all of it.
+            PlatformSource::Ask => settings.platform.is_none(),
         };
         let settings = Arc::new(settings);
         let directory = Arc::new(Directory::new(Arc::clone(&settings)));
