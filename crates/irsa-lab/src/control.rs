@@ -282,7 +282,7 @@ async fn answer(state: &State, token: &str, request: http::Request<Incoming>) ->
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if !sent.is_some_and(|sent| verify_slices_are_equal(sent, token.as_bytes()).is_ok()) {
+    if sent.is_none_or(|sent| verify_slices_are_equal(sent, token.as_bytes()).is_err()) {
         return refuse(
             StatusCode::UNAUTHORIZED,
             "the token of the lab's folder is needed",
@@ -421,6 +421,13 @@ impl Addresses {
             path,
             source: io::Error::new(io::ErrorKind::InvalidData, error),
         })
+    }
+
+    /// What is written to the file.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        // Strings, numbers and addresses: there is nothing that could fail.
+        serde_json::to_vec_pretty(self).unwrap_or_default()
     }
 
     /// How a process reaches the lab's AWS.

@@ -9,6 +9,7 @@ use irsa_apiserver::{ApiServer, NodeConfig};
 use irsa_core::endpoint::{ParseError, Platform};
 use irsa_core::settings::Settings;
 use irsa_sts::config::{Account, IssuerDocuments};
+use irsa_sts::events::EventLog;
 use irsa_sts::{Aws, ConfigError};
 use irsa_webhook::certificates::files::Files;
 use irsa_webhook::{Certificates, Cluster, Drain, Server};
@@ -20,10 +21,13 @@ use rustls_pki_types::PrivateKeyDer;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::backend::LabBackend;
+use crate::backend::{Issuer, LabBackend};
 use crate::ca::Authority;
+use crate::control::{self, Addresses, Control};
 use crate::proxy::{self, Proxy};
 use crate::roles::Roles;
+use crate::run::Reach;
+use crate::runtime::LabRuntime;
 use crate::state::{self, StateDir};
 
 /// The Kubernetes version that the lab's cluster says it has.
@@ -102,9 +106,15 @@ pub enum Error {
     /// The webhook started and did not become ready.
     #[error("the webhook is not ready: {0}")]
     NotReady(String),
+    /// The control endpoint.
+    #[error(transparent)]
+    Control(#[from] control::Error),
     /// A call to the embedded cluster.
     #[error("the embedded cluster's API: {0}")]
     Api(Box<kube::Error>),
+    /// The way from the issuer's name to the cluster.
+    #[error("the lab's issuer: {0}")]
+    Issuer(String),
     /// Our own kubeconfig.
     #[error("the lab's kubeconfig: {0}")]
     Kubeconfig(String),
@@ -122,8 +132,11 @@ pub struct Lab {
     region: String,
     api: ApiServer,
     aws: Arc<Aws>,
+    events: Arc<EventLog>,
     proxy: Proxy,
+    reach: Reach,
     webhook: Server,
+    _control: Control,
     state: StateDir,
     tasks: JoinSet<()>,
 }
@@ -144,25 +157,30 @@ impl Lab {
 
         let issuer_id = uuid::Uuid::new_v4().simple().to_string().to_ascii_uppercase();
         let issuer = format!("https://oidc.eks.{}.amazonaws.com/id/{issuer_id}", config.region);
+        let runtime = Arc::new(LabRuntime::default());
         let api = ApiServer::start(irsa_apiserver::Config {
             listen: config.listen,
             kubernetes: config.kubernetes.clone(),
             platform: config.platform.clone(),
             issuer: Some(issuer.clone()),
             nodes: nodes(config.nodes, &config.region),
+            runtime: Some(Arc::clone(&runtime) as Arc<dyn irsa_apiserver::runtime::Runtime>),
             ..irsa_apiserver::Config::default()
         })
         .await?;
         state.write_kubeconfig(&api.kubeconfig())?;
         let client = client(&api.kubeconfig()).await?;
 
+        let events = Arc::new(EventLog::default());
         let aws = Arc::new(Aws::new(irsa_sts::Config {
+            events: Some(Arc::clone(&events) as Arc<dyn irsa_sts::EventSink>),
             accounts: vec![Account::new(&config.account)],
             ..irsa_sts::Config::default()
         })?);
         let backend = LabBackend {
             aws: Arc::clone(&aws),
             region: config.region.clone(),
+            issuer: Issuer::new(&issuer, api.url(), api.ca_pem()).map_err(Error::Issuer)?,
         };
         let proxy = Proxy::start(
             proxy::Config::default(),
@@ -170,6 +188,28 @@ impl Lab {
             Arc::new(backend),
         )
         .await?;
+
+        let control = Control::start(control::State {
+            aws: Arc::clone(&aws),
+            events: Arc::clone(&events),
+            logs: runtime.logs(),
+        })
+        .await?;
+        let addresses = Addresses {
+            api_version: "irsa/v1".to_owned(),
+            kind: "LabAddresses".to_owned(),
+            control: control.address(),
+            token: control.token().to_owned(),
+            proxy: proxy.url(),
+            direct: proxy.direct_address(),
+            issuer: issuer.clone(),
+            account: config.account.clone(),
+            region: config.region.clone(),
+            process: std::process::id(),
+        };
+        let reach = addresses.reach(authority.pem().to_owned());
+        runtime.connect(client.clone(), reach.clone());
+        state.write(control::FILE, &addresses.to_json())?;
 
         let mut tasks = JoinSet::new();
         let roles = Roles {
@@ -203,8 +243,11 @@ impl Lab {
             region: config.region,
             api,
             aws,
+            events,
             proxy,
+            reach,
             webhook,
+            _control: control,
             state,
             tasks,
         })
@@ -232,6 +275,18 @@ impl Lab {
     #[must_use]
     pub fn aws(&self) -> &Arc<Aws> {
         &self.aws
+    }
+
+    /// What the AWS side was asked.
+    #[must_use]
+    pub fn events(&self) -> &Arc<EventLog> {
+        &self.events
+    }
+
+    /// Where a local process finds the AWS side.
+    #[must_use]
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// The way to the AWS side.

@@ -54,8 +54,8 @@ pub trait Backend: Send + Sync + 'static {
 pub struct Config {
     /// Where CONNECT is taken.
     pub listen: SocketAddr,
-    /// Where TLS is taken directly; `None` for no such door.
-    pub direct: Option<SocketAddr>,
+    /// Where TLS is taken directly.
+    pub direct: SocketAddr,
     /// The largest request body in bytes.
     pub max_body: usize,
     /// How long a connection may be silent between two requests.
@@ -71,7 +71,7 @@ impl Default for Config {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
             listen: loopback,
-            direct: Some(loopback),
+            direct: loopback,
             max_body: 64 << 20,
             idle: Duration::from_secs(75),
             body_time: Duration::from_secs(120),
@@ -100,7 +100,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    direct: Option<SocketAddr>,
+    direct: SocketAddr,
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
 }
@@ -143,10 +143,7 @@ impl Proxy {
         let failed = |address| move |source| Error::Listen { address, source };
 
         let (listener, address) = bind(config.listen).await.map_err(failed(config.listen))?;
-        let door = match config.direct {
-            Some(wanted) => Some(bind(wanted).await.map_err(failed(wanted))?),
-            None => None,
-        };
+        let (door, direct) = bind(config.direct).await.map_err(failed(config.direct))?;
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             connections: Arc::new(Semaphore::new(config.max_connections)),
@@ -155,16 +152,12 @@ impl Proxy {
             backend,
             graceful: Mutex::new(Some(GracefulShutdown::new())),
         });
-        tokio::spawn(accept(
-            Arc::clone(&shared),
-            listener,
-            stopped.clone(),
-            Entry::Connect,
-        ));
-        let direct = door.map(|(listener, bound)| {
-            tokio::spawn(accept(Arc::clone(&shared), listener, stopped, Entry::Direct));
-            bound
-        });
+        for (listener, stopped, entry) in [
+            (listener, stopped.clone(), Entry::Connect),
+            (door, stopped, Entry::Direct),
+        ] {
+            tokio::spawn(accept(Arc::clone(&shared), listener, stopped, entry));
+        }
         Ok(Self {
             address,
             direct,
@@ -184,7 +177,7 @@ impl Proxy {
     }
 
     /// Where TLS is taken directly.
-    pub fn direct_address(&self) -> Option<SocketAddr> {
+    pub fn direct_address(&self) -> SocketAddr {
         self.direct
     }
 

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use irsa_apiserver::logs::LogWriter;
+use irsa_apiserver::logs::{LogWriter, Logs};
 use irsa_apiserver::object::ObjectExt;
-use irsa_apiserver::runtime::{Exec, Runtime, RuntimeError};
+use irsa_apiserver::runtime::{Cluster, Exec, Runtime, RuntimeError};
 use kube::Client;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -28,6 +28,7 @@ type BoxFuture<'a, T> = futures::future::BoxFuture<'a, T>;
 #[derive(Default)]
 pub struct LabRuntime {
     ready: OnceLock<(Client, Reach)>,
+    logs: OnceLock<Arc<Logs>>,
 }
 
 impl std::fmt::Debug for LabRuntime {
@@ -45,6 +46,11 @@ impl LabRuntime {
         let _ = self.ready.set((client, reach));
     }
 
+    /// What containers printed; `None` until the cluster has taken this runtime.
+    pub fn logs(&self) -> Option<Arc<Logs>> {
+        self.logs.get().cloned()
+    }
+
     fn ready(&self) -> Result<&(Client, Reach), RuntimeError> {
         self.ready
             .get()
@@ -53,6 +59,10 @@ impl LabRuntime {
 }
 
 impl Runtime for LabRuntime {
+    fn attach(&self, cluster: Cluster) {
+        let _ = self.logs.set(cluster.logs);
+    }
+
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<i32, RuntimeError>> {
         Box::pin(async move {
             let (client, reach) = self.ready()?;

@@ -128,7 +128,7 @@ async fn a_client_behind_connect_reaches_the_backend_with_its_target_untouched()
 #[tokio::test]
 async fn an_http2_client_at_the_direct_door_has_a_host_header_too() {
     let proxy = start(Config::default()).await;
-    let stream = TcpStream::connect(proxy.direct_address().unwrap()).await.unwrap();
+    let stream = TcpStream::connect(proxy.direct_address()).await.unwrap();
     let stream = tls(&proxy, stream, "b.s3.amazonaws.com", b"h2").await.unwrap();
     let (mut sender, connection) = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
