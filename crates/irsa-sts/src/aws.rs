@@ -1,8 +1,6 @@
 //! One AWS in one process: its state, how a request finds its service, and what can be changed while it runs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +13,7 @@ use crate::call::{Call, EventSink};
 use crate::config::{Account, Clock, Config, ConfigError, OidcProvider, Role, TokenVersion, User};
 use crate::connection::Connection;
 use crate::directory::Directory;
+use crate::fault::{Faults, RegionFault};
 use crate::host::Endpoint;
 use crate::token::TokenMaker;
 
@@ -27,7 +26,7 @@ pub struct Aws {
 /// The state that all clones share.
 pub(crate) struct Inner {
     pub(crate) directory: RwLock<Directory>,
-    pub(crate) faults: RwLock<HashMap<String, FaultState>>,
+    pub(crate) faults: Faults,
     pub(crate) tokens: TokenMaker,
     pub(crate) clock: Clock,
     pub(crate) events: RwLock<Option<Arc<dyn EventSink>>>,
@@ -40,31 +39,6 @@ impl std::fmt::Debug for Aws {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Aws").finish_non_exhaustive()
     }
-}
-
-/// How a region misbehaves.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RegionFault {
-    /// Every answer comes this much later.
-    pub delay: Duration,
-    /// What is answered instead of the truth.
-    pub answer: Option<FaultAnswer>,
-    /// Only every n-th call is hit by `answer`; 0 and 1 mean every call.
-    pub every: u32,
-}
-
-/// The answer of a misbehaving region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultAnswer {
-    /// 503 `ServiceUnavailable`: an outage that clients see at once.
-    Unavailable,
-    /// 500 `InternalFailure`.
-    InternalFailure,
-    /// 400 `Throttling`, `Rate exceeded`.
-    Throttling,
-    /// Nothing for as long as a client is likely to wait (one minute), then 503: an outage that clients see as a
-    /// timeout.
-    Silence,
 }
 
 impl Aws {
@@ -91,7 +65,7 @@ impl Aws {
         Ok(Self {
             inner: Arc::new(Inner {
                 directory: RwLock::new(directory),
-                faults: RwLock::new(HashMap::new()),
+                faults: Faults::default(),
                 tokens,
                 clock: config.clock,
                 events: RwLock::new(config.events),
@@ -261,36 +235,21 @@ impl Aws {
     /// Makes a region misbehave, or heals it with `None`. `aws-global` is `sts.amazonaws.com` itself; a region's fault
     /// also hits calls of the global endpoint that it serves.
     pub fn set_fault(&self, region: &str, fault: Option<RegionFault>) {
-        let mut faults = self.inner.faults.write();
-        match fault {
-            Some(fault) => {
-                faults.insert(region.to_owned(), FaultState::new(fault));
-            }
-            None => {
-                faults.remove(region);
-            }
-        }
+        self.inner.faults.set(region, fault);
+    }
+
+    /// Encodes the details of a refusal as AWS does, for `DecodeAuthorizationMessage` to decode.
+    ///
+    /// `None` when the system gives no random numbers.
+    #[must_use]
+    pub fn encode_authorization_message(&self, message: &str) -> Option<String> {
+        self.inner.tokens.encode_message(message).ok()
     }
 
     /// The ids of all accounts.
     #[must_use]
     pub fn accounts(&self) -> Vec<String> {
         self.inner.directory.read().account_ids()
-    }
-}
-
-/// A fault with its count of calls.
-pub(crate) struct FaultState {
-    pub(crate) fault: RegionFault,
-    pub(crate) calls: AtomicU32,
-}
-
-impl FaultState {
-    fn new(fault: RegionFault) -> Self {
-        Self {
-            fault,
-            calls: AtomicU32::new(0),
-        }
     }
 }
 

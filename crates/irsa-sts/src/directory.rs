@@ -55,7 +55,6 @@ pub(crate) struct UserEntry {
     pub(crate) id: String,
     pub(crate) account: String,
     pub(crate) root: bool,
-    pub(crate) access_key_id: String,
     pub(crate) secret_access_key: String,
 }
 
@@ -183,7 +182,6 @@ impl Directory {
             name: user.name,
             account: account.to_owned(),
             root: user.root,
-            access_key_id: user.access_key_id.clone(),
             secret_access_key: user.secret_access_key,
         };
         self.keys
@@ -275,13 +273,23 @@ impl AccountEntry {
                 "a provider has at most 100 client ids of 1 to 255 characters",
             ));
         }
-        let keys =
-            Keys::new(&provider.url, &provider.documents).map_err(|message| ConfigError::value(&at, message))?;
+        let keys = Keys::new(&provider.url, &provider.documents)
+            .map_err(|message| ConfigError::value(&at, message))?;
         let name = name.trim_end_matches('/').to_owned();
-        let arn = format!("arn:{}:iam::{}:oidc-provider/{name}", self.partition.name(), self.id);
+        let arn = format!(
+            "arn:{}:iam::{}:oidc-provider/{name}",
+            self.partition.name(),
+            self.id
+        );
         self.providers.insert(
             name.clone(),
-            Arc::new(ProviderEntry { url: provider.url, name, arn, client_ids: provider.client_ids, keys }),
+            Arc::new(ProviderEntry {
+                url: provider.url,
+                name,
+                arn,
+                client_ids: provider.client_ids,
+                keys,
+            }),
         );
         Ok(())
     }

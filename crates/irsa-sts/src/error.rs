@@ -59,6 +59,14 @@ impl StsError {
         }
     }
 
+    /// The same, given by the common front before STS sees the request.
+    pub(crate) fn in_front(self) -> Self {
+        Self {
+            from_front: true,
+            ..self
+        }
+    }
+
     /// 400 `ValidationError`.
     pub(crate) fn validation(message: impl Into<Cow<'static, str>>) -> Self {
         Self::sender(StatusCode::BAD_REQUEST, "ValidationError", message)
@@ -111,16 +119,6 @@ impl StsError {
             StatusCode::FORBIDDEN,
             "InvalidClientTokenId",
             "The security token included in the request is invalid",
-        )
-    }
-
-    /// 403 `ExpiredToken`.
-    #[must_use]
-    pub(crate) fn expired_token() -> Self {
-        Self::sender(
-            StatusCode::FORBIDDEN,
-            "ExpiredToken",
-            "The security token included in the request is expired",
         )
     }
 

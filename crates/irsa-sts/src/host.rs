@@ -74,6 +74,16 @@ impl Endpoint {
         })
     }
 
+    /// The endpoint in words, for explanations.
+    pub(crate) fn host_shown(&self) -> &'static str {
+        match self.class {
+            EndpointClass::DualStack => "this dual-stack endpoint",
+            EndpointClass::Fips => "this FIPS endpoint",
+            EndpointClass::Global => "the global endpoint",
+            EndpointClass::Regional => "this regional endpoint",
+        }
+    }
+
     /// The region that serves a call: for the global endpoint of STS the caller's own region if that is enabled by
     /// default (as AWS does since 2025 where the name was resolved inside the VPC), else `us-east-1`.
     #[must_use]

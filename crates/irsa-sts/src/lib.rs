@@ -11,6 +11,7 @@ mod connection;
 mod directory;
 mod error;
 pub mod events;
+mod fault;
 mod host;
 mod ids;
 mod keys;
@@ -22,8 +23,13 @@ mod token;
 pub mod trust;
 mod xml;
 
-pub use aws::{Aws, FaultAnswer, RegionFault};
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod testing;
+
+pub use aws::Aws;
 pub use call::{Call, CallError, EventSink, Identity, Resource, Service, Tls};
 pub use config::{Clock, Config, ConfigError};
 pub use connection::Connection;
+pub use fault::{FaultAnswer, RegionFault};
 pub use host::{Endpoint, EndpointClass};

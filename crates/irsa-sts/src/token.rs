@@ -41,6 +41,9 @@ pub(crate) struct Session {
     pub(crate) expires_at: i64,
     #[serde(rename = "w")]
     pub(crate) principal: Principal,
+    /// Blanks, for callers who ask for a longer token.
+    #[serde(rename = "z", default, skip_serializing_if = "String::is_empty")]
+    pub(crate) padding: String,
 }
 
 /// The principal of a session.
@@ -119,7 +122,11 @@ impl TokenMaker {
         })
     }
 
-    /// Credentials for a principal.
+    /// Credentials for a principal. The token is at least `minimum_size` long, as far as a token can be.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that a session is; each is given once"
+    )]
     pub(crate) fn issue(
         &self,
         account: &str,
@@ -128,24 +135,33 @@ impl TokenMaker {
         principal: Principal,
         issued_at: Timestamp,
         seconds: u32,
+        minimum_size: usize,
     ) -> Result<Issued, NoRandomness> {
         let mut salt = [0_u8; 5];
         rand::fill(&mut salt).map_err(|_| NoRandomness)?;
         let access_key_id = ids::temporary_key(account, salt);
         let expires = issued_at.as_second() + i64::from(seconds);
-        let session = Session {
+        let mut session = Session {
             access_key_id,
             account: account.to_owned(),
             partition: partition.to_owned(),
             issued_at: issued_at.as_second(),
             expires_at: expires,
             principal,
+            padding: String::new(),
         };
         let prefix = match version {
             TokenVersion::V1 => PREFIX_V1,
             TokenVersion::V2 => PREFIX_V2,
         };
-        let plain = serde_json::to_vec(&session).map_err(|_| NoRandomness)?;
+        let mut plain = serde_json::to_vec(&session).map_err(|_| NoRandomness)?;
+        let wanted = minimum_size.min(MAX_TOKEN - 4) * 3 / 4;
+        let size = 12 + NONCE_LEN + plain.len() + AES_256_GCM.tag_len();
+        // The name of the field costs a few bytes itself.
+        if let Some(missing) = wanted.checked_sub(size + r#","z":"""#.len()) {
+            session.padding = " ".repeat(missing);
+            plain = serde_json::to_vec(&session).map_err(|_| NoRandomness)?;
+        }
         let session_token = seal(&self.seal, prefix, plain)?;
         Ok(Issued {
             secret_access_key: self.secret_of(&session.access_key_id, &session_token),
@@ -243,6 +259,7 @@ mod tests {
                 principal,
                 Timestamp::UNIX_EPOCH,
                 3600,
+                0,
             )
             .unwrap()
     }

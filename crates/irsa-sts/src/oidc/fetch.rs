@@ -76,12 +76,16 @@ impl Issuer {
         bearer_token: Option<&str>,
     ) -> Result<Self, String> {
         let base = base_url.unwrap_or(url).trim_end_matches('/');
-        let parsed: Uri = base.parse().map_err(|_| format!("baseUrl {base:?} is not a URL"))?;
+        let parsed: Uri = base
+            .parse()
+            .map_err(|_| format!("baseUrl {base:?} is not a URL"))?;
         let good = matches!(parsed.scheme_str(), Some("https" | "http"))
             && parsed.host().is_some_and(|host| !host.is_empty())
             && parsed.query().is_none();
         if !good {
-            return Err(format!("baseUrl {base:?} is not a URL such as https://127.0.0.1:6443"));
+            return Err(format!(
+                "baseUrl {base:?} is not a URL such as https://127.0.0.1:6443"
+            ));
         }
         let authorization = bearer_token
             .map(|token| {
@@ -91,13 +95,18 @@ impl Issuer {
                 Ok::<_, String>(value)
             })
             .transpose()?;
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .with_root_certificates(roots(ca_pem)?)
-            .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().enable_http2().build();
+        let tls =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| format!("TLS cannot be set up: {error}"))?
+                .with_root_certificates(roots(ca_pem)?)
+                .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .build();
         Ok(Self {
             url: url.to_owned(),
             base: base.to_owned(),
@@ -117,10 +126,15 @@ impl Issuer {
         if discovery.issuer != self.url {
             return Err(unusable(
                 &url,
-                format!("is the discovery document of issuer {:?}, not of {:?}", discovery.issuer, self.url),
+                format!(
+                    "is the discovery document of issuer {:?}, not of {:?}",
+                    discovery.issuer, self.url
+                ),
             ));
         }
-        let jwks_url = self.place_of(&discovery.jwks_uri).map_err(|message| unusable(&url, message))?;
+        let jwks_url = self
+            .place_of(&discovery.jwks_uri)
+            .map_err(|message| unusable(&url, message))?;
         let jwks = self.document(&jwks_url).await?;
         KeySet::parse(&jwks).map_err(|error| unusable(&jwks_url, error.to_string()))
     }
@@ -132,8 +146,13 @@ impl Issuer {
         {
             return Ok(format!("{}{rest}", self.base));
         }
-        let wanted: Uri = jwks_uri.parse().map_err(|_| format!("jwks_uri {jwks_uri:?} is not a URL"))?;
-        let base: Uri = self.base.parse().map_err(|_| format!("base {:?} is not a URL", self.base))?;
+        let wanted: Uri = jwks_uri
+            .parse()
+            .map_err(|_| format!("jwks_uri {jwks_uri:?} is not a URL"))?;
+        let base: Uri = self
+            .base
+            .parse()
+            .map_err(|_| format!("base {:?} is not a URL", self.base))?;
         let same_origin = wanted.scheme() == base.scheme() && wanted.authority() == base.authority();
         // A Kubernetes API server names its own address, which may be another one from here; its path is the same.
         if same_origin || self.elsewhere {
@@ -141,10 +160,14 @@ impl Issuer {
             return Ok(format!(
                 "{}://{}{path}",
                 base.scheme_str().unwrap_or("https"),
-                base.authority().map(http::uri::Authority::as_str).unwrap_or_default()
+                base.authority()
+                    .map(http::uri::Authority::as_str)
+                    .unwrap_or_default()
             ));
         }
-        Err(format!("jwks_uri {jwks_uri:?} is at another place than the issuer; give the keys with jwksFile instead"))
+        Err(format!(
+            "jwks_uri {jwks_uri:?} is at another place than the issuer; give the keys with jwksFile instead"
+        ))
     }
 
     async fn document(&self, url: &str) -> Result<Bytes, FetchError> {
@@ -164,11 +187,17 @@ impl Issuer {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request.body(Empty::new()).map_err(|error| unusable(url, error.to_string()))?;
-        let response = self.client.request(request).await.map_err(|error| FetchError::Unreachable {
-            url: url.to_owned(),
-            message: chain(&error),
-        })?;
+        let request = request
+            .body(Empty::new())
+            .map_err(|error| unusable(url, error.to_string()))?;
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| FetchError::Unreachable {
+                url: url.to_owned(),
+                message: chain(&error),
+            })?;
         if response.status() != StatusCode::OK {
             return Err(unusable(url, format!("answers {}", response.status())));
         }
@@ -181,7 +210,10 @@ impl Issuer {
 }
 
 fn unusable(url: &str, message: impl Into<String>) -> FetchError {
-    FetchError::Unusable { url: url.to_owned(), message: message.into() }
+    FetchError::Unusable {
+        url: url.to_owned(),
+        message: message.into(),
+    }
 }
 
 fn roots(ca_pem: Option<&str>) -> Result<RootCertStore, String> {
@@ -190,7 +222,9 @@ fn roots(ca_pem: Option<&str>) -> Result<RootCertStore, String> {
         Some(pem) => {
             for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
                 let certificate = certificate.map_err(|error| format!("the CA is not PEM: {error}"))?;
-                roots.add(certificate).map_err(|error| format!("the CA cannot be used: {error}"))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("the CA cannot be used: {error}"))?;
             }
             if roots.is_empty() {
                 return Err("the CA has no certificate in it".to_owned());
@@ -231,17 +265,31 @@ mod tests {
     #[test]
     fn keys_are_looked_for_at_the_issuer_or_its_base_only() {
         let own = issuer("https://oidc.example/id/EX", None);
-        assert_eq!(own.place_of("https://oidc.example/id/EX/keys").unwrap(), "https://oidc.example/id/EX/keys");
-        assert_eq!(own.place_of("https://oidc.example/keys").unwrap(), "https://oidc.example/keys");
+        assert_eq!(
+            own.place_of("https://oidc.example/id/EX/keys").unwrap(),
+            "https://oidc.example/id/EX/keys"
+        );
+        assert_eq!(
+            own.place_of("https://oidc.example/keys").unwrap(),
+            "https://oidc.example/keys"
+        );
         assert!(own.place_of("https://169.254.169.254/keys").is_err());
         assert!(own.place_of("http://oidc.example/id/EX2/keys").is_err());
         assert!(own.place_of("https://oidc.example.evil/id/EX/keys").is_err());
-        assert!(own.place_of("https://oidc.example/id/EXevil/keys").is_ok_and(|url| url.starts_with("https://oidc.example/")));
+        assert!(
+            own.place_of("https://oidc.example/id/EXevil/keys")
+                .is_ok_and(|url| url.starts_with("https://oidc.example/"))
+        );
         assert!(own.place_of("nonsense \n").is_err());
 
-        let mapped = issuer("https://oidc.eks.us-west-2.amazonaws.com/id/EX", Some("https://127.0.0.1:6443/"));
+        let mapped = issuer(
+            "https://oidc.eks.us-west-2.amazonaws.com/id/EX",
+            Some("https://127.0.0.1:6443/"),
+        );
         assert_eq!(
-            mapped.place_of("https://oidc.eks.us-west-2.amazonaws.com/id/EX/keys").unwrap(),
+            mapped
+                .place_of("https://oidc.eks.us-west-2.amazonaws.com/id/EX/keys")
+                .unwrap(),
             "https://127.0.0.1:6443/keys"
         );
         assert_eq!(
@@ -253,7 +301,9 @@ mod tests {
     #[test]
     fn a_base_or_ca_that_cannot_be_is_a_sentence() {
         let error = |base: Option<&str>, ca: Option<&str>, token: Option<&str>| {
-            Issuer::new("https://oidc.example", base, ca, token).err().unwrap()
+            Issuer::new("https://oidc.example", base, ca, token)
+                .err()
+                .unwrap()
         };
         assert!(error(Some("ftp://x"), None, None).contains("is not a URL such as"));
         assert!(error(Some("127.0.0.1:6443"), None, None).contains("is not a URL"));

@@ -3,8 +3,8 @@
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ParsedPublicKey,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents,
-    VerificationAlgorithm,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+    RsaPublicKeyComponents, VerificationAlgorithm,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -85,7 +85,8 @@ impl KeySet {
     /// # Errors
     /// When it is none, or no key of it can be used.
     pub fn parse(json: &[u8]) -> Result<Self, JwksError> {
-        let document: Document = serde_json::from_slice(json).map_err(|error| JwksError::Json(error.to_string()))?;
+        let document: Document =
+            serde_json::from_slice(json).map_err(|error| JwksError::Json(error.to_string()))?;
         let keys: Vec<Key> = document
             .keys
             .into_iter()
@@ -93,7 +94,11 @@ impl KeySet {
             .filter_map(|key| serde_json::from_value::<Jwk>(key).ok())
             .flat_map(|jwk| jwk.keys())
             .collect();
-        if keys.is_empty() { Err(JwksError::NoKey) } else { Ok(Self { keys }) }
+        if keys.is_empty() {
+            Err(JwksError::NoKey)
+        } else {
+            Ok(Self { keys })
+        }
     }
 
     /// Verifies a token's signature with the key that its header names. A token that names none is tried with every
@@ -107,11 +112,19 @@ impl KeySet {
                 continue;
             }
             seen = true;
-            if key.public.verify_sig(token.signing_input.as_bytes(), &token.signature).is_ok() {
+            if key
+                .public
+                .verify_sig(token.signing_input.as_bytes(), &token.signature)
+                .is_ok()
+            {
                 return Verification::Good;
             }
         }
-        if seen { Verification::Bad } else { Verification::NoKey }
+        if seen {
+            Verification::Bad
+        } else {
+            Verification::NoKey
+        }
     }
 }
 
@@ -122,34 +135,41 @@ impl Jwk {
             return Vec::new();
         }
         let only = self.alg.as_deref();
-        let candidates: Vec<(Algorithm, &'static dyn VerificationAlgorithm, Vec<u8>)> = match self.kty.as_str() {
-            "RSA" => {
-                let Some(der) = self.rsa() else { return Vec::new() };
-                vec![
-                    (Algorithm::Rs256, &RSA_PKCS1_2048_8192_SHA256, der.clone()),
-                    (Algorithm::Rs384, &RSA_PKCS1_2048_8192_SHA384, der.clone()),
-                    (Algorithm::Rs512, &RSA_PKCS1_2048_8192_SHA512, der),
-                ]
-            }
-            "EC" => {
-                let (algorithm, verification, size): (_, &'static dyn VerificationAlgorithm, _) =
-                    match self.crv.as_deref() {
-                        Some("P-256") => (Algorithm::Es256, &ECDSA_P256_SHA256_FIXED, 32),
-                        Some("P-384") => (Algorithm::Es384, &ECDSA_P384_SHA384_FIXED, 48),
-                        Some("P-521") => (Algorithm::Es512, &ECDSA_P521_SHA512_FIXED, 66),
-                        _ => return Vec::new(),
+        let candidates: Vec<(Algorithm, &'static dyn VerificationAlgorithm, Vec<u8>)> =
+            match self.kty.as_str() {
+                "RSA" => {
+                    let Some(der) = self.rsa() else { return Vec::new() };
+                    vec![
+                        (Algorithm::Rs256, &RSA_PKCS1_2048_8192_SHA256, der.clone()),
+                        (Algorithm::Rs384, &RSA_PKCS1_2048_8192_SHA384, der.clone()),
+                        (Algorithm::Rs512, &RSA_PKCS1_2048_8192_SHA512, der),
+                    ]
+                }
+                "EC" => {
+                    let (algorithm, verification, size): (_, &'static dyn VerificationAlgorithm, _) =
+                        match self.crv.as_deref() {
+                            Some("P-256") => (Algorithm::Es256, &ECDSA_P256_SHA256_FIXED, 32),
+                            Some("P-384") => (Algorithm::Es384, &ECDSA_P384_SHA384_FIXED, 48),
+                            Some("P-521") => (Algorithm::Es512, &ECDSA_P521_SHA512_FIXED, 66),
+                            _ => return Vec::new(),
+                        };
+                    let Some(point) = self.point(size) else {
+                        return Vec::new();
                     };
-                let Some(point) = self.point(size) else { return Vec::new() };
-                vec![(algorithm, verification, point)]
-            }
-            _ => return Vec::new(),
-        };
+                    vec![(algorithm, verification, point)]
+                }
+                _ => return Vec::new(),
+            };
         candidates
             .into_iter()
             .filter(|(algorithm, ..)| only.is_none_or(|only| Algorithm::parse(only) == Some(*algorithm)))
             .filter_map(|(algorithm, verification, bytes)| {
                 let public = ParsedPublicKey::new(verification, bytes).ok()?;
-                Some(Key { id: self.kid.clone(), algorithm, public })
+                Some(Key {
+                    id: self.kid.clone(),
+                    algorithm,
+                    public,
+                })
             })
             .collect()
     }
@@ -215,7 +235,11 @@ mod tests {
         let set = KeySet::parse(json!({"keys": [signer.jwk()]}).to_string().as_bytes()).unwrap();
         let text = signer.sign(&json!({"sub": "x"}));
         let other = signer.sign(&json!({"sub": "y"}));
-        let mixed = format!("{}.{}", text.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
+        let mixed = format!(
+            "{}.{}",
+            text.rsplit_once('.').unwrap().0,
+            other.rsplit_once('.').unwrap().1
+        );
         assert_eq!(set.verify(&Token::parse(&mixed).unwrap()), Verification::Bad);
     }
 
@@ -238,7 +262,11 @@ mod tests {
             json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]}),
             json!({"keys": [7, null, "x"]}),
         ] {
-            assert_eq!(KeySet::parse(set.to_string().as_bytes()).unwrap_err(), JwksError::NoKey, "{set}");
+            assert_eq!(
+                KeySet::parse(set.to_string().as_bytes()).unwrap_err(),
+                JwksError::NoKey,
+                "{set}"
+            );
         }
         assert!(matches!(KeySet::parse(b"{}").unwrap_err(), JwksError::Json(_)));
     }

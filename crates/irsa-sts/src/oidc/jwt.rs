@@ -179,7 +179,9 @@ impl<'a> Token<'a> {
         }
         let algorithm = Algorithm::parse(&header.alg).ok_or(JwtError::Algorithm(header.alg))?;
         let claims: RawClaims = decode("claims", claims)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| JwtError::Base64("signature"))?;
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature)
+            .map_err(|_| JwtError::Base64("signature"))?;
         Ok(Self {
             algorithm,
             key_id: header.kid,
@@ -203,13 +205,21 @@ fn decode<T: for<'de> Deserialize<'de>>(part: &'static str, text: &str) -> Resul
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| JwtError::Base64(part))?;
     // serde would take an array for a structure.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
-        return Err(JwtError::Json { part, message: "not an object".to_owned() });
+        return Err(JwtError::Json {
+            part,
+            message: "not an object".to_owned(),
+        });
     }
-    serde_json::from_slice(&bytes).map_err(|error| JwtError::Json { part, message: error.to_string() })
+    serde_json::from_slice(&bytes).map_err(|error| JwtError::Json {
+        part,
+        message: error.to_string(),
+    })
 }
 
 fn integer(name: &'static str, number: Option<&Number>) -> Result<Option<i64>, JwtError> {
-    number.map(|number| number.as_i64().ok_or(JwtError::NotAnInteger(name))).transpose()
+    number
+        .map(|number| number.as_i64().ok_or(JwtError::NotAnInteger(name)))
+        .transpose()
 }
 
 #[cfg(test)]
@@ -246,22 +256,45 @@ mod tests {
         assert_eq!(token.key_id.as_deref(), Some("k"));
         assert_eq!(token.claims.aud, ["sts.amazonaws.com"]);
         assert_eq!(token.claims.exp, Some(1_770_000_000));
-        assert_eq!(token.claims.sub.as_deref(), Some("system:serviceaccount:kube-system:aws-node"));
+        assert_eq!(
+            token.claims.sub.as_deref(),
+            Some("system:serviceaccount:kube-system:aws-node")
+        );
     }
 
     #[test]
     fn what_is_no_token_is_told_apart() {
-        let of = |header: serde_json::Value, claims: serde_json::Value| Token::parse(&text(&header, &claims)).unwrap_err();
+        let of = |header: serde_json::Value, claims: serde_json::Value| {
+            Token::parse(&text(&header, &claims)).unwrap_err()
+        };
         assert_eq!(Token::parse("").unwrap_err(), JwtError::Parts);
         assert_eq!(Token::parse("a.b").unwrap_err(), JwtError::Parts);
         assert_eq!(Token::parse("a.b.c.d").unwrap_err(), JwtError::Parts);
         assert_eq!(Token::parse("*.b.c").unwrap_err(), JwtError::Base64("header"));
-        assert_eq!(of(json!({"alg": "none"}), json!({})), JwtError::Algorithm("none".to_owned()));
-        assert_eq!(of(json!({"alg": "HS256"}), json!({})), JwtError::Algorithm("HS256".to_owned()));
-        assert_eq!(of(json!({"alg": "RS256", "crit": ["b64"]}), json!({})), JwtError::Critical);
-        assert_eq!(of(json!({"alg": "RS256"}), json!({"exp": 1.5})), JwtError::NotAnInteger("exp"));
-        assert!(matches!(of(json!({"alg": "RS256"}), json!([])), JwtError::Json { part: "claims", .. }));
-        assert!(matches!(of(json!({"alg": "RS256"}), json!({"sub": 7})), JwtError::Json { .. }));
+        assert_eq!(
+            of(json!({"alg": "none"}), json!({})),
+            JwtError::Algorithm("none".to_owned())
+        );
+        assert_eq!(
+            of(json!({"alg": "HS256"}), json!({})),
+            JwtError::Algorithm("HS256".to_owned())
+        );
+        assert_eq!(
+            of(json!({"alg": "RS256", "crit": ["b64"]}), json!({})),
+            JwtError::Critical
+        );
+        assert_eq!(
+            of(json!({"alg": "RS256"}), json!({"exp": 1.5})),
+            JwtError::NotAnInteger("exp")
+        );
+        assert!(matches!(
+            of(json!({"alg": "RS256"}), json!([])),
+            JwtError::Json { part: "claims", .. }
+        ));
+        assert!(matches!(
+            of(json!({"alg": "RS256"}), json!({"sub": 7})),
+            JwtError::Json { .. }
+        ));
     }
 
     #[test]

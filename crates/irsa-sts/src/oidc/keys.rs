@@ -62,12 +62,24 @@ impl Keys {
             IssuerDocuments::Jwks(json) => KeySet::parse(json.as_bytes())
                 .map(|keys| Self::Fixed(Arc::new(keys)))
                 .map_err(|error: JwksError| error.to_string()),
-            IssuerDocuments::Fetch { base_url, ca_pem, bearer_token } => {
-                let issuer = Issuer::new(url, base_url.as_deref(), ca_pem.as_deref(), bearer_token.as_deref())?;
+            IssuerDocuments::Fetch {
+                base_url,
+                ca_pem,
+                bearer_token,
+            } => {
+                let issuer = Issuer::new(
+                    url,
+                    base_url.as_deref(),
+                    ca_pem.as_deref(),
+                    bearer_token.as_deref(),
+                )?;
                 Ok(Self::Fetched(Box::new(Fetched {
                     issuer,
                     current: RwLock::new(None),
-                    budget: Mutex::new(Budget { left: BURST, since: Instant::now() }),
+                    budget: Mutex::new(Budget {
+                        left: BURST,
+                        since: Instant::now(),
+                    }),
                     fetching: tokio::sync::Mutex::new(()),
                 })))
             }
@@ -131,7 +143,11 @@ impl Fetched {
         let mut budget = self.budget.lock();
         let refills = budget.since.elapsed().as_millis() / REFILL.as_millis();
         if refills > 0 {
-            budget.left = BURST.min(budget.left.saturating_add(u32::try_from(refills).unwrap_or(BURST)));
+            budget.left = BURST.min(
+                budget
+                    .left
+                    .saturating_add(u32::try_from(refills).unwrap_or(BURST)),
+            );
             budget.since = Instant::now();
         }
         let may = budget.left > 0;
@@ -169,8 +185,11 @@ mod tests {
     async fn serve(jwks: String) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let server =
-            Server { base, jwks: Arc::new(Mutex::new(jwks)), asked: Arc::new(AtomicUsize::new(0)) };
+        let server = Server {
+            base,
+            jwks: Arc::new(Mutex::new(jwks)),
+            asked: Arc::new(AtomicUsize::new(0)),
+        };
         let (jwks, asked) = (server.jwks.clone(), server.asked.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -187,15 +206,21 @@ mod tests {
                     };
                     async move { Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from(body)))) }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
         server
     }
 
     fn keys(base: &str) -> Keys {
-        let documents =
-            IssuerDocuments::Fetch { base_url: Some(base.to_owned()), ca_pem: None, bearer_token: None };
+        let documents = IssuerDocuments::Fetch {
+            base_url: Some(base.to_owned()),
+            ca_pem: None,
+            bearer_token: None,
+        };
         Keys::new(URL, &documents).unwrap()
     }
 
@@ -205,15 +230,22 @@ mod tests {
         let server = serve(old.jwks()).await;
         let keys = keys(&server.base);
         for _ in 0..10 {
-            keys.verify(&Token::parse(&old.sign(&json!({}))).unwrap()).await.unwrap();
+            keys.verify(&Token::parse(&old.sign(&json!({}))).unwrap())
+                .await
+                .unwrap();
         }
         assert_eq!(server.asked.load(Ordering::SeqCst), 1);
         let new = Signer::new("ES256", "new");
         *server.jwks.lock() = new.jwks();
-        keys.verify(&Token::parse(&new.sign(&json!({}))).unwrap()).await.unwrap();
+        keys.verify(&Token::parse(&new.sign(&json!({}))).unwrap())
+            .await
+            .unwrap();
         assert_eq!(server.asked.load(Ordering::SeqCst), 2);
         let old_token = old.sign(&json!({}));
-        assert_eq!(keys.verify(&Token::parse(&old_token).unwrap()).await, Err(KeyLookupError::NoKey));
+        assert_eq!(
+            keys.verify(&Token::parse(&old_token).unwrap()).await,
+            Err(KeyLookupError::NoKey)
+        );
     }
 
     #[tokio::test]
@@ -221,11 +253,16 @@ mod tests {
         let signer = Signer::new("ES256", "k");
         let server = serve(signer.jwks()).await;
         let keys = keys(&server.base);
-        keys.verify(&Token::parse(&signer.sign(&json!({}))).unwrap()).await.unwrap();
+        keys.verify(&Token::parse(&signer.sign(&json!({}))).unwrap())
+            .await
+            .unwrap();
         let stranger = Signer::new("ES256", "invented");
         for _ in 0..200 {
             let text = stranger.sign(&json!({}));
-            assert_eq!(keys.verify(&Token::parse(&text).unwrap()).await, Err(KeyLookupError::NoKey));
+            assert_eq!(
+                keys.verify(&Token::parse(&text).unwrap()).await,
+                Err(KeyLookupError::NoKey)
+            );
         }
         let asked = server.asked.load(Ordering::SeqCst);
         assert!(asked < 20, "{asked} fetches for 200 tokens");
@@ -254,14 +291,30 @@ mod tests {
         let signer = Signer::new("ES256", "k");
         let text = signer.sign(&json!({}));
         let token = Token::parse(&text).unwrap();
-        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let error = keys(&format!("http://{closed}")).verify(&token).await.unwrap_err();
-        assert!(matches!(error, KeyLookupError::Fetch(FetchError::Unreachable { .. })), "{error}");
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let error = keys(&format!("http://{closed}"))
+            .verify(&token)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, KeyLookupError::Fetch(FetchError::Unreachable { .. })),
+            "{error}"
+        );
         let server = serve("<html>".to_owned()).await;
         let error = keys(&server.base).verify(&token).await.unwrap_err();
-        assert!(matches!(error, KeyLookupError::Fetch(FetchError::Unusable { .. })), "{error}");
+        assert!(
+            matches!(error, KeyLookupError::Fetch(FetchError::Unusable { .. })),
+            "{error}"
+        );
         let huge = serve(format!("{{\"keys\":[],\"x\":\"{}\"}}", "y".repeat(300 * 1024))).await;
         let error = keys(&huge.base).verify(&token).await.unwrap_err();
-        assert!(matches!(error, KeyLookupError::Fetch(FetchError::Unusable { .. })), "{error}");
+        assert!(
+            matches!(error, KeyLookupError::Fetch(FetchError::Unusable { .. })),
+            "{error}"
+        );
     }
 }

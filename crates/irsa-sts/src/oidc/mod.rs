@@ -11,7 +11,7 @@ mod keys;
 pub use jwks::{JwksError, KeySet};
 pub use jwt::{Algorithm, Claims, JwtError, Token};
 
-pub(crate) use fetch::{FetchError, Issuer};
+pub(crate) use fetch::FetchError;
 pub(crate) use keys::{KeyLookupError, Keys};
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! An issuer for tests: keys, JWK sets and tokens.
 
-use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
-    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
+    EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,7 +30,11 @@ impl Signer {
             "ES512" => Key::Ec(EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap()),
             _ => Key::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()),
         };
-        Self { algorithm: algorithm.to_owned(), key_id: key_id.to_owned(), key }
+        Self {
+            algorithm: algorithm.to_owned(),
+            key_id: key_id.to_owned(),
+            key,
+        }
     }
 
     pub(crate) fn jwk(&self) -> Value {
@@ -81,7 +84,8 @@ impl Signer {
                     _ => &RSA_PKCS1_SHA256,
                 };
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(encoding, &random, input.as_bytes(), &mut signature).unwrap();
+                key.sign(encoding, &random, input.as_bytes(), &mut signature)
+                    .unwrap();
                 signature
             }
             Key::Ec(key) => key.sign(&random, input.as_bytes()).unwrap().as_ref().to_vec(),

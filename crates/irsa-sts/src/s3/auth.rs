@@ -443,7 +443,7 @@ fn unreadable(error: &AuthenticationError, view: &RequestView<'_>) -> S3Error {
             "the Host header must be signed",
             "X-Amz-SignedHeaders must contain host",
         ),
-        AuthenticationError::Credential(credential) => malformed(
+        AuthenticationError::Credential { credential, .. } => malformed(
             &format!(
                 "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\", got \
                  \"{credential}\""

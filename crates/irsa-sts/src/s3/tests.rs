@@ -276,8 +276,8 @@ async fn another_region_in_the_scope_is_refused_and_the_right_one_is_told() {
     assert_eq!(
         seen.element("Message"),
         Some(
-            "Error parsing the X-Amz-Credential parameter; the region &apos;us-east-1&apos; is wrong; expecting \
-             &apos;us-west-2&apos;"
+            "Error parsing the X-Amz-Credential parameter; the region 'us-east-1' is wrong; expecting \
+             'us-west-2'"
         )
     );
     assert_eq!(seen.element("Region"), Some("us-west-2"));
@@ -294,8 +294,8 @@ async fn another_region_in_the_scope_is_refused_and_the_right_one_is_told() {
         (StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed")
     );
     assert!(seen.body.contains(
-        "The authorization header is malformed; the region &apos;us-east-1&apos; is wrong; expecting \
-         &apos;us-west-2&apos;"
+        "The authorization header is malformed; the region 'us-east-1' is wrong; expecting \
+         'us-west-2'"
     ));
 }
 
@@ -409,7 +409,7 @@ async fn the_scope_must_be_one_of_s3_and_of_the_day() {
         (
             "X-Amz-Date=20261124T001830Z",
             "X-Amz-Date=now",
-            "X-Amz-Date must be in the ISO8601 Long Format &quot;yyyyMMdd&apos;T&apos;HHmmss&apos;Z&apos;&quot;",
+            "X-Amz-Date must be in the ISO8601 Long Format &quot;yyyyMMdd'T'HHmmss'Z'&quot;",
         ),
         (
             "&X-Amz-SignedHeaders=host",

@@ -82,8 +82,10 @@ pub(super) fn parse(header: &str, request: &RequestView<'_>) -> Result<Authentic
         let shown = amz_date.or(date_header).unwrap_or_default();
         return Err(AuthenticationError::Date(shown.to_owned()));
     };
-    let scope = CredentialScope::parse(credential)
-        .ok_or_else(|| AuthenticationError::Credential(credential.to_owned()))?;
+    let scope = CredentialScope::parse(credential).ok_or_else(|| AuthenticationError::Credential {
+        credential: credential.to_owned(),
+        date,
+    })?;
     Ok(Authentication {
         location: Location::Header,
         scope,

@@ -6,6 +6,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
+use super::SKEW;
+use super::error::TimeError;
+
 /// A moment with the precision of a second, as signatures write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AmzDate(DateTime);
@@ -54,6 +57,28 @@ impl AmzDate {
     #[must_use]
     pub fn day(self) -> String {
         format!("{:04}{:02}{:02}", self.0.year(), self.0.month(), self.0.day())
+    }
+
+    /// Whether `now` is within [`SKEW`](super::SKEW) of this.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(self, now: Timestamp) -> Result<(), TimeError> {
+        let signed = self.timestamp();
+        let now_shown = Self::from(now);
+        if signed < now - SKEW {
+            return Err(TimeError::Expired {
+                signed: self,
+                now: now_shown,
+            });
+        }
+        if signed > now + SKEW {
+            return Err(TimeError::NotYetCurrent {
+                signed: self,
+                now: now_shown,
+            });
+        }
+        Ok(())
     }
 
     /// The same as a point in time.

@@ -35,8 +35,13 @@ pub enum AuthenticationError {
     #[error("the Host header is not signed")]
     HostNotSigned,
     /// The credential has not five parts.
-    #[error("the credential {0:?} has not five parts")]
-    Credential(String),
+    #[error("the credential {credential:?} has not five parts")]
+    Credential {
+        /// What was sent.
+        credential: String,
+        /// The date of the signature, which AWS looks at first.
+        date: AmzDate,
+    },
     /// A query that is not percent-encoding of UTF-8.
     #[error("the query is not well-formed at {0:?}")]
     Query(String),

@@ -18,6 +18,7 @@ mod signature;
 pub mod v2;
 
 pub use authorization::ALGORITHM;
+pub(crate) use canonical::decode_component;
 pub use canonical::{PathMode, RequestView, sha256_hex};
 pub use date::AmzDate;
 pub use error::{AuthenticationError, IncompleteHeader, TimeError};
@@ -29,6 +30,10 @@ use jiff::{SignedDuration, Timestamp};
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod examples;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod oracle;
 
 /// The payload hash of requests whose body is not signed.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
@@ -107,20 +112,7 @@ impl Authentication {
     /// # Errors
     /// When it is not.
     pub fn check_time(&self, now: Timestamp) -> Result<(), TimeError> {
-        let signed = self.date.timestamp();
-        if signed < now - SKEW {
-            return Err(TimeError::Expired {
-                signed: self.date,
-                now: AmzDate::from(now),
-            });
-        }
-        if signed > now + SKEW {
-            return Err(TimeError::NotYetCurrent {
-                signed: self.date,
-                now: AmzDate::from(now),
-            });
-        }
-        Ok(())
+        self.date.check(now)
     }
 
     /// Whether `name` (lower case) is among the signed headers.

@@ -47,7 +47,8 @@ pub(super) fn parse(request: &RequestView<'_>) -> Result<Authentication, Authent
     };
     let signed_headers = signed_header_names(&signed_headers)?;
     let date = AmzDate::parse(&date).ok_or(AuthenticationError::Date(date))?;
-    let scope = CredentialScope::parse(&credential).ok_or(AuthenticationError::Credential(credential))?;
+    let scope =
+        CredentialScope::parse(&credential).ok_or(AuthenticationError::Credential { credential, date })?;
     Ok(Authentication {
         location: Location::Query,
         scope,

@@ -62,21 +62,37 @@ const OPERATORS: [(&str, Operator, bool); 27] = [
     ("StringEquals", Operator::StringEquals, false),
     ("StringNotEquals", Operator::StringEquals, true),
     ("StringEqualsIgnoreCase", Operator::StringEqualsIgnoreCase, false),
-    ("StringNotEqualsIgnoreCase", Operator::StringEqualsIgnoreCase, true),
+    (
+        "StringNotEqualsIgnoreCase",
+        Operator::StringEqualsIgnoreCase,
+        true,
+    ),
     ("StringLike", Operator::StringLike, false),
     ("StringNotLike", Operator::StringLike, true),
     ("NumericEquals", Operator::Numeric(Order::Equals), false),
     ("NumericNotEquals", Operator::Numeric(Order::Equals), true),
     ("NumericLessThan", Operator::Numeric(Order::LessThan), false),
-    ("NumericLessThanEquals", Operator::Numeric(Order::LessThanEquals), false),
+    (
+        "NumericLessThanEquals",
+        Operator::Numeric(Order::LessThanEquals),
+        false,
+    ),
     ("NumericGreaterThan", Operator::Numeric(Order::GreaterThan), false),
-    ("NumericGreaterThanEquals", Operator::Numeric(Order::GreaterThanEquals), false),
+    (
+        "NumericGreaterThanEquals",
+        Operator::Numeric(Order::GreaterThanEquals),
+        false,
+    ),
     ("DateEquals", Operator::Date(Order::Equals), false),
     ("DateNotEquals", Operator::Date(Order::Equals), true),
     ("DateLessThan", Operator::Date(Order::LessThan), false),
     ("DateLessThanEquals", Operator::Date(Order::LessThanEquals), false),
     ("DateGreaterThan", Operator::Date(Order::GreaterThan), false),
-    ("DateGreaterThanEquals", Operator::Date(Order::GreaterThanEquals), false),
+    (
+        "DateGreaterThanEquals",
+        Operator::Date(Order::GreaterThanEquals),
+        false,
+    ),
     ("Bool", Operator::Bool, false),
     ("BinaryEquals", Operator::StringEquals, false),
     ("IpAddress", Operator::IpAddress, false),
@@ -125,7 +141,9 @@ impl Condition {
             Some(("ForAllValues", base)) => (Quantifier::All, base),
             Some(("ForAnyValue", base)) => (Quantifier::Any, base),
             Some((other, _)) => {
-                return Err(format!("condition operator {name:?}: {other:?} is neither ForAllValues nor ForAnyValue"));
+                return Err(format!(
+                    "condition operator {name:?}: {other:?} is neither ForAllValues nor ForAnyValue"
+                ));
             }
             None => (Quantifier::One, name),
         };
@@ -137,7 +155,9 @@ impl Condition {
             return Err(unknown_operator(name, base));
         };
         if *operator == Operator::Null && (if_exists || quantifier != Quantifier::One) {
-            return Err(format!("condition operator {name:?}: Null takes neither IfExists nor a quantifier"));
+            return Err(format!(
+                "condition operator {name:?}: Null takes neither IfExists nor a quantifier"
+            ));
         }
         if !key.contains(':') {
             return Err(format!(
@@ -173,7 +193,10 @@ impl Condition {
             return self.values.iter().any(|value| *value == Value::Bool(missing));
         }
         let satisfies = |value: &String| {
-            self.values.iter().any(|wanted| wanted.fits(self.operator, value, context)) != self.negated
+            self.values
+                .iter()
+                .any(|wanted| wanted.fits(self.operator, value, context))
+                != self.negated
         };
         match self.quantifier {
             Quantifier::All => present.iter().all(satisfies),
@@ -194,7 +217,10 @@ impl Condition {
             [value] => format!("is {value:?}"),
             values => format!("is {values:?}"),
         };
-        format!("{} is not met: {} {found}, the policy has {:?}", self.name, self.key, self.shown)
+        format!(
+            "{} is not met: {} {found}, the policy has {:?}",
+            self.name, self.key, self.shown
+        )
     }
 }
 
@@ -207,15 +233,19 @@ impl Value {
                 "false" => Self::Bool(false),
                 _ => return Err(format!("{text:?} is neither true nor false")),
             },
-            Operator::Date(_) => {
-                Self::Date(parse_date(text).ok_or_else(|| format!("{text:?} is not a date like 2026-11-24T00:00:00Z"))?)
-            }
-            Operator::IpAddress => {
-                Self::Network(text.parse().map_err(|()| format!("{text:?} is not an address or a network"))?)
-            }
-            Operator::Numeric(_) => {
-                Self::Number(text.trim().parse().map_err(|_| format!("{text:?} is not a number"))?)
-            }
+            Operator::Date(_) => Self::Date(
+                parse_date(text)
+                    .ok_or_else(|| format!("{text:?} is not a date like 2026-11-24T00:00:00Z"))?,
+            ),
+            Operator::IpAddress => Self::Network(
+                text.parse()
+                    .map_err(|()| format!("{text:?} is not an address or a network"))?,
+            ),
+            Operator::Numeric(_) => Self::Number(
+                text.trim()
+                    .parse()
+                    .map_err(|_| format!("{text:?} is not a number"))?,
+            ),
             Operator::StringEquals | Operator::StringEqualsIgnoreCase => {
                 Self::Text(Pattern::parse(text, false, variables))
             }
@@ -227,15 +257,16 @@ impl Value {
         match (self, operator) {
             (Self::Arn(pattern), _) => pattern.matches_arn(value, context),
             (Self::Bool(wanted), _) => {
-                (value.eq_ignore_ascii_case("true") && *wanted) || (value.eq_ignore_ascii_case("false") && !*wanted)
+                (value.eq_ignore_ascii_case("true") && *wanted)
+                    || (value.eq_ignore_ascii_case("false") && !*wanted)
             }
             (Self::Date(wanted), Operator::Date(order)) => {
                 parse_date(value).is_some_and(|value| order.holds(&value, wanted))
             }
             (Self::Network(network), _) => value.parse().is_ok_and(|address| network.contains(address)),
-            (Self::Number(wanted), Operator::Numeric(order)) => {
-                value.parse::<f64>().is_ok_and(|value| order.holds(&value, wanted))
-            }
+            (Self::Number(wanted), Operator::Numeric(order)) => value
+                .parse::<f64>()
+                .is_ok_and(|value| order.holds(&value, wanted)),
             (Self::Text(pattern), operator) => {
                 pattern.matches(value, operator == Operator::StringEqualsIgnoreCase, context)
             }
@@ -262,9 +293,14 @@ fn parse_date(text: &str) -> Option<Timestamp> {
         return Some(moment);
     }
     if let Ok(date) = text.parse::<jiff::civil::Date>() {
-        return date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+        return date
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()
+            .map(|zoned| zoned.timestamp());
     }
-    text.parse::<i64>().ok().and_then(|seconds| Timestamp::from_second(seconds).ok())
+    text.parse::<i64>()
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
 }
 
 /// An address with the length of its prefix.
@@ -279,11 +315,13 @@ impl Network {
         match (self.address, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 let shift = 32 - self.prefix;
-                network.to_bits().checked_shr(shift).unwrap_or(0) == address.to_bits().checked_shr(shift).unwrap_or(0)
+                network.to_bits().checked_shr(shift).unwrap_or(0)
+                    == address.to_bits().checked_shr(shift).unwrap_or(0)
             }
             (IpAddr::V6(network), IpAddr::V6(address)) => {
                 let shift = 128 - self.prefix;
-                network.to_bits().checked_shr(shift).unwrap_or(0) == address.to_bits().checked_shr(shift).unwrap_or(0)
+                network.to_bits().checked_shr(shift).unwrap_or(0)
+                    == address.to_bits().checked_shr(shift).unwrap_or(0)
             }
             _ => false,
         }

@@ -54,7 +54,10 @@ pub struct PolicyError {
 
 impl PolicyError {
     fn document(message: impl Into<String>) -> Self {
-        Self { statement: None, message: message.into() }
+        Self {
+            statement: None,
+            message: message.into(),
+        }
     }
 }
 
@@ -64,7 +67,8 @@ impl TrustPolicy {
     /// # Errors
     /// When it is not JSON, or as [`Self::from_value`].
     pub fn from_json(text: &str) -> Result<Self, PolicyError> {
-        let value = serde_json::from_str(text).map_err(|error| PolicyError::document(format!("not JSON: {error}")))?;
+        let value = serde_json::from_str(text)
+            .map_err(|error| PolicyError::document(format!("not JSON: {error}")))?;
         Self::from_value(&value)
     }
 
@@ -74,14 +78,20 @@ impl TrustPolicy {
     /// When a part is missing, unknown or cannot be; the sentence says which statement and what is expected.
     pub fn from_value(value: &Value) -> Result<Self, PolicyError> {
         let Value::Object(document) = value else {
-            return Err(PolicyError::document("a trust policy is an object with Version and Statement"));
+            return Err(PolicyError::document(
+                "a trust policy is an object with Version and Statement",
+            ));
         };
         if value.to_string().len() > MAX_DOCUMENT {
-            return Err(PolicyError::document(format!("a trust policy has at most {MAX_DOCUMENT} characters")));
+            return Err(PolicyError::document(format!(
+                "a trust policy has at most {MAX_DOCUMENT} characters"
+            )));
         }
         for field in document.keys() {
             if !matches!(field.as_str(), "Version" | "Id" | "Statement") {
-                return Err(PolicyError::document(format!("unknown field {field:?}; known are Version, Id, Statement")));
+                return Err(PolicyError::document(format!(
+                    "unknown field {field:?}; known are Version, Id, Statement"
+                )));
             }
         }
         // `${…}` is a variable only in version 2012-10-17.
@@ -89,19 +99,27 @@ impl TrustPolicy {
             None | Some(Some("2008-10-17")) => false,
             Some(Some("2012-10-17")) => true,
             Some(_) => {
-                return Err(PolicyError::document("Version is not \"2012-10-17\" (or the older \"2008-10-17\")"));
+                return Err(PolicyError::document(
+                    "Version is not \"2012-10-17\" (or the older \"2008-10-17\")",
+                ));
             }
         };
         let statements = match document.get("Statement") {
             Some(Value::Array(statements)) if !statements.is_empty() => statements.iter().collect(),
             Some(statement @ Value::Object(_)) => vec![statement],
-            _ => return Err(PolicyError::document("Statement is missing: it is an object or a list of them")),
+            _ => {
+                return Err(PolicyError::document(
+                    "Statement is missing: it is an object or a list of them",
+                ));
+            }
         };
         let statements = (1..)
             .zip(statements)
             .map(|(number, statement)| {
-                Statement::parse(statement, variables)
-                    .map_err(|message| PolicyError { statement: Some(number), message })
+                Statement::parse(statement, variables).map_err(|message| PolicyError {
+                    statement: Some(number),
+                    message,
+                })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { statements })
@@ -119,7 +137,10 @@ impl Statement {
 
     pub(super) fn covers_action(&self, action: &str) -> bool {
         // Actions do not depend on case.
-        let listed = self.actions.iter().any(|pattern| pattern.matches(action, true, &Context::new()));
+        let listed = self
+            .actions
+            .iter()
+            .any(|pattern| pattern.matches(action, true, &Context::new()));
         listed != self.except_actions
     }
 
@@ -128,12 +149,16 @@ impl Statement {
     }
 
     fn parse(value: &Value, variables: bool) -> Result<Self, String> {
-        let Value::Object(fields) = value else { return Err("is not an object".to_owned()) };
+        let Value::Object(fields) = value else {
+            return Err("is not an object".to_owned());
+        };
         for field in fields.keys() {
             match field.as_str() {
                 "Sid" | "Effect" | "Principal" | "NotPrincipal" | "Action" | "NotAction" | "Condition" => {}
                 "Resource" | "NotResource" => {
-                    return Err(format!("has {field}, which a trust policy cannot have: the role itself is the resource"));
+                    return Err(format!(
+                        "has {field}, which a trust policy cannot have: the role itself is the resource"
+                    ));
                 }
                 other => {
                     return Err(format!(
@@ -155,11 +180,14 @@ impl Statement {
         let (actions, except_actions) = one_of(fields, "Action", "NotAction")?;
         let actions = strings(actions).ok_or("Action is a text or a list of texts")?;
         for action in &actions {
-            let known = action == "*" || action.split_once(':').is_some_and(|(service, name)| {
-                service.eq_ignore_ascii_case("sts") && !name.is_empty()
-            });
+            let known = action == "*"
+                || action
+                    .split_once(':')
+                    .is_some_and(|(service, name)| service.eq_ignore_ascii_case("sts") && !name.is_empty());
             if !known {
-                return Err(format!("action {action:?} is not one of sts, as sts:AssumeRoleWithWebIdentity is"));
+                return Err(format!(
+                    "action {action:?} is not one of sts, as sts:AssumeRoleWithWebIdentity is"
+                ));
             }
         }
         Ok(Self {
@@ -167,7 +195,10 @@ impl Statement {
             deny,
             principals: parse_principals(principals)?,
             except_principals,
-            actions: actions.iter().map(|action| Pattern::parse(action, true, false)).collect(),
+            actions: actions
+                .iter()
+                .map(|action| Pattern::parse(action, true, false))
+                .collect(),
             except_actions,
             conditions: match fields.get("Condition") {
                 None => Vec::new(),
@@ -183,7 +214,14 @@ impl Name {
             (Self::Everybody { aws_only }, Principal::Federated { .. }) => !aws_only,
             (Self::Everybody { .. }, Principal::Aws { .. }) => true,
             (Self::Federated(name), Principal::Federated { provider_arn }) => name == provider_arn,
-            (Self::Aws(name), Principal::Aws { arn, account, role_arn }) => {
+            (
+                Self::Aws(name),
+                Principal::Aws {
+                    arn,
+                    account,
+                    role_arn,
+                },
+            ) => {
                 name == arn
                     || name == account
                     || role_arn.is_some_and(|role| name == role)
@@ -195,7 +233,11 @@ impl Name {
 }
 
 /// Exactly one of a field and its negation.
-fn one_of<'a>(fields: &'a Map<String, Value>, plain: &str, negated: &str) -> Result<(&'a Value, bool), String> {
+fn one_of<'a>(
+    fields: &'a Map<String, Value>,
+    plain: &str,
+    negated: &str,
+) -> Result<(&'a Value, bool), String> {
     match (fields.get(plain), fields.get(negated)) {
         (Some(value), None) => Ok((value, false)),
         (None, Some(value)) => Ok((value, true)),
@@ -260,8 +302,9 @@ fn parse_conditions(value: &Value, variables: bool) -> Result<Vec<Condition>, St
             return Err(format!("condition {operator}: is an object of keys and values"));
         };
         for (key, value) in keys {
-            let values = strings(value)
-                .ok_or_else(|| format!("condition {operator} on {key}: the value is a text or a list of texts"))?;
+            let values = strings(value).ok_or_else(|| {
+                format!("condition {operator} on {key}: the value is a text or a list of texts")
+            })?;
             conditions.push(Condition::parse(operator, key, values, variables)?);
         }
     }
@@ -274,9 +317,16 @@ fn strings(value: &Value) -> Option<Vec<String>> {
         Value::String(text) => Some(vec![text.clone()]),
         Value::Bool(truth) => Some(vec![truth.to_string()]),
         Value::Number(number) => Some(vec![number.to_string()]),
-        Value::Array(items) => {
-            items.iter().map(|item| if item.is_array() { None } else { strings(item)?.pop() }).collect()
-        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| {
+                if item.is_array() {
+                    None
+                } else {
+                    strings(item)?.pop()
+                }
+            })
+            .collect(),
         Value::Null | Value::Object(_) => None,
     }
 }

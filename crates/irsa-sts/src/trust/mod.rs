@@ -37,8 +37,10 @@ impl TrustPolicy {
                 near.push(format!("{name} names another principal than {principal}"));
                 continue;
             }
-            if let Some(failed) =
-                statement.conditions.iter().find(|condition| !condition.holds(context))
+            if let Some(failed) = statement
+                .conditions
+                .iter()
+                .find(|condition| !condition.holds(context))
             {
                 near.push(format!("{name}: {}", failed.explain(context)));
                 continue;
@@ -48,7 +50,11 @@ impl TrustPolicy {
             }
             allowed = true;
         }
-        if allowed { Decision::Allowed } else { Decision::Denied(near.join("; ")) }
+        if allowed {
+            Decision::Allowed
+        } else {
+            Decision::Denied(near.join("; "))
+        }
     }
 }
 

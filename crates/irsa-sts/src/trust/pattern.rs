@@ -11,7 +11,10 @@ enum Piece {
     /// `?`: any one character.
     One,
     /// `${key}` or `${key, 'default'}`.
-    Variable { key: String, default: Option<String> },
+    Variable {
+        key: String,
+        default: Option<String>,
+    },
 }
 
 /// A value of a policy, read for one kind of comparison.
@@ -26,9 +29,7 @@ impl Pattern {
         let mut pieces = Vec::with_capacity(text.len());
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
-            if variables
-                && let Some((piece, after)) = variable(rest)
-            {
+            if variables && let Some((piece, after)) = variable(rest) {
                 pieces.push(piece);
                 rest = after;
                 continue;
@@ -45,7 +46,9 @@ impl Pattern {
 
     /// Whether `value` has this pattern. A variable without value and default never matches anything.
     pub(super) fn matches(&self, value: &str, ignore_case: bool, context: &Context) -> bool {
-        let Some(pieces) = self.resolve(context) else { return false };
+        let Some(pieces) = self.resolve(context) else {
+            return false;
+        };
         let value: Vec<char> = value.chars().collect();
         matches(&pieces, &value, ignore_case)
     }
@@ -53,7 +56,9 @@ impl Pattern {
     /// The same, component by component as ARNs are compared: a wildcard does not reach over a colon, except in the
     /// last, the resource.
     pub(super) fn matches_arn(&self, value: &str, context: &Context) -> bool {
-        let Some(pieces) = self.resolve(context) else { return false };
+        let Some(pieces) = self.resolve(context) else {
+            return false;
+        };
         let pattern: Vec<&[Piece]> = pieces.splitn(6, |piece| *piece == Piece::Char(':')).collect();
         let value: Vec<&str> = value.splitn(6, ':').collect();
         pattern.len() == value.len()
@@ -91,12 +96,13 @@ fn variable(text: &str) -> Option<(Piece, &str)> {
         "$" => Piece::Char('$'),
         name => {
             let (key, default) = match name.split_once(',') {
-                Some((key, default)) => {
-                    (key, Some(default.trim().trim_matches('\'').to_owned()))
-                }
+                Some((key, default)) => (key, Some(default.trim().trim_matches('\'').to_owned())),
                 None => (name, None),
             };
-            Piece::Variable { key: key.trim().to_ascii_lowercase(), default }
+            Piece::Variable {
+                key: key.trim().to_ascii_lowercase(),
+                default,
+            }
         }
     };
     Some((piece, after))
@@ -158,8 +164,16 @@ mod tests {
             ("a*c", "ac", true),
             ("a?c", "abc", true),
             ("a?c", "ac", false),
-            ("*:kube-system:*", "system:serviceaccount:kube-system:aws-node", true),
-            ("system:serviceaccount:kube-*:aws-node", "system:serviceaccount:default:aws-node", false),
+            (
+                "*:kube-system:*",
+                "system:serviceaccount:kube-system:aws-node",
+                true,
+            ),
+            (
+                "system:serviceaccount:kube-*:aws-node",
+                "system:serviceaccount:default:aws-node",
+                false,
+            ),
             ("a*b*c", "axbxbxc", true),
             ("a*b*c", "axbxbx", false),
             ("A", "a", false),
@@ -177,14 +191,20 @@ mod tests {
         context.set("aws:UserName", "a*b");
         let pattern = Pattern::parse("x/${aws:username}/*", true, true);
         assert!(pattern.matches("x/a*b/c", false, &context));
-        assert!(!pattern.matches("x/aab/c", false, &context), "a wildcard in a value is none");
+        assert!(
+            !pattern.matches("x/aab/c", false, &context),
+            "a wildcard in a value is none"
+        );
         let absent = Pattern::parse("${aws:absent}", true, true);
         assert!(!absent.matches("", false, &context));
         assert!(!absent.matches("${aws:absent}", false, &context));
         let default = Pattern::parse("${aws:absent, 'd'}", false, true);
         assert!(default.matches("d", false, &context));
         let text = Pattern::parse("${aws:username}", true, false);
-        assert!(text.matches("${aws:username}", false, &context), "version 2008-10-17 has no variables");
+        assert!(
+            text.matches("${aws:username}", false, &context),
+            "version 2008-10-17 has no variables"
+        );
     }
 
     #[test]
@@ -194,7 +214,10 @@ mod tests {
         };
         assert!(arn("arn:aws:iam::*:role/*", "arn:aws:iam::111122223333:role/a/b"));
         assert!(!arn("arn:aws:*:role/*", "arn:aws:iam::111122223333:role/a"));
-        assert!(arn("arn:aws:eks:*:*:cluster/x", "arn:aws:eks:us-west-2:111122223333:cluster/x"));
+        assert!(arn(
+            "arn:aws:eks:*:*:cluster/x",
+            "arn:aws:eks:us-west-2:111122223333:cluster/x"
+        ));
         assert!(!arn("*", "arn:aws:iam::111122223333:role/a"));
     }
 

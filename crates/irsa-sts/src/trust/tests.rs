@@ -7,7 +7,10 @@ const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
 
 fn context() -> Context {
     let mut context = Context::new();
-    context.set("oidc.example/id/EX:sub", "system:serviceaccount:kube-system:aws-node");
+    context.set(
+        "oidc.example/id/EX:sub",
+        "system:serviceaccount:kube-system:aws-node",
+    );
     context.set("oidc.example/id/EX:aud", "sts.amazonaws.com");
     context.set("aws:SourceIp", "192.0.2.10");
     context.set("aws:SecureTransport", "true");
@@ -30,7 +33,13 @@ fn policy(statements: &[Value]) -> TrustPolicy {
 }
 
 fn evaluate(policy: &TrustPolicy) -> Decision {
-    policy.evaluate(WEB_IDENTITY, &Principal::Federated { provider_arn: PROVIDER }, &context())
+    policy.evaluate(
+        WEB_IDENTITY,
+        &Principal::Federated {
+            provider_arn: PROVIDER,
+        },
+        &context(),
+    )
 }
 
 fn allows(condition: Value) -> bool {
@@ -47,12 +56,17 @@ fn the_policy_of_the_eks_guide_admits_its_service_account_only() {
     };
     assert!(of("system:serviceaccount:kube-system:aws-node"));
     assert!(!of("system:serviceaccount:default:aws-node"));
-    assert!(!of("system:serviceaccount:kube-system:AWS-NODE"), "values depend on case");
+    assert!(
+        !of("system:serviceaccount:kube-system:AWS-NODE"),
+        "values depend on case"
+    );
 }
 
 #[test]
 fn keys_do_not_depend_on_case_and_all_must_hold() {
-    assert!(allows(json!({"StringEquals": {"OIDC.Example/id/ex:SUB": "system:serviceaccount:kube-system:aws-node"}})));
+    assert!(allows(
+        json!({"StringEquals": {"OIDC.Example/id/ex:SUB": "system:serviceaccount:kube-system:aws-node"}})
+    ));
     assert!(!allows(json!({
         "StringEquals": {"oidc.example/id/EX:sub": "system:serviceaccount:kube-system:aws-node"},
         "StringLike": {"oidc.example/id/EX:aud": "other*"},
@@ -61,9 +75,15 @@ fn keys_do_not_depend_on_case_and_all_must_hold() {
 
 #[test]
 fn several_values_are_alternatives() {
-    assert!(allows(json!({"StringEquals": {"oidc.example/id/EX:aud": ["a", "sts.amazonaws.com"]}})));
-    assert!(!allows(json!({"StringNotEquals": {"oidc.example/id/EX:aud": ["a", "sts.amazonaws.com"]}})));
-    assert!(allows(json!({"StringNotEquals": {"oidc.example/id/EX:aud": ["a", "b"]}})));
+    assert!(allows(
+        json!({"StringEquals": {"oidc.example/id/EX:aud": ["a", "sts.amazonaws.com"]}})
+    ));
+    assert!(!allows(
+        json!({"StringNotEquals": {"oidc.example/id/EX:aud": ["a", "sts.amazonaws.com"]}})
+    ));
+    assert!(allows(
+        json!({"StringNotEquals": {"oidc.example/id/EX:aud": ["a", "b"]}})
+    ));
 }
 
 #[test]
@@ -74,7 +94,12 @@ fn every_operator_compares_as_its_name_says() {
         ("StringLike", "sts:RoleSessionName", "session-?", true),
         ("StringNotLike", "sts:RoleSessionName", "session-?", false),
         ("StringEqualsIgnoreCase", "sts:RoleSessionName", "SESSION-1", true),
-        ("StringNotEqualsIgnoreCase", "sts:RoleSessionName", "SESSION-1", false),
+        (
+            "StringNotEqualsIgnoreCase",
+            "sts:RoleSessionName",
+            "SESSION-1",
+            false,
+        ),
         ("IpAddress", "aws:SourceIp", "192.0.2.0/24", true),
         ("IpAddress", "aws:SourceIp", "192.0.3.0/24", false),
         ("IpAddress", "aws:SourceIp", "0.0.0.0/0", true),
@@ -86,7 +111,11 @@ fn every_operator_compares_as_its_name_says() {
         ("DateGreaterThan", "aws:CurrentTime", "2026-12-01", false),
         ("NumericLessThan", "sts:RoleSessionName", "5", false),
     ] {
-        assert_eq!(allows(json!({operator: {key: value}})), expected, "{operator} {value}");
+        assert_eq!(
+            allows(json!({operator: {key: value}})),
+            expected,
+            "{operator} {value}"
+        );
     }
 }
 
@@ -124,8 +153,17 @@ fn quantifiers_look_at_every_value() {
         ("ForAllValues:StringNotEquals", json!(["c"]), true),
         ("ForAllValues:StringNotEquals", json!(["a"]), false),
     ] {
-        let policy = policy(&[statement("Allow", json!({operator: {"oidc.example/id/EX:amr": values}}))]);
-        let decision = policy.evaluate(WEB_IDENTITY, &Principal::Federated { provider_arn: PROVIDER }, &context);
+        let policy = policy(&[statement(
+            "Allow",
+            json!({operator: {"oidc.example/id/EX:amr": values}}),
+        )]);
+        let decision = policy.evaluate(
+            WEB_IDENTITY,
+            &Principal::Federated {
+                provider_arn: PROVIDER,
+            },
+            &context,
+        );
         assert_eq!(decision == Decision::Allowed, expected, "{operator} {values}");
     }
 }
@@ -133,18 +171,27 @@ fn quantifiers_look_at_every_value() {
 #[test]
 fn a_deny_wins_wherever_it_stands() {
     let allow = statement("Allow", json!({}));
-    let deny = statement("Deny", json!({"StringLike": {"oidc.example/id/EX:sub": "*:kube-system:*"}}));
+    let deny = statement(
+        "Deny",
+        json!({"StringLike": {"oidc.example/id/EX:sub": "*:kube-system:*"}}),
+    );
     for order in [[allow.clone(), deny.clone()], [deny, allow]] {
-        assert_eq!(evaluate(&policy(&order)), Decision::Denied(match order[0]["Effect"].as_str() {
-            Some("Deny") => "statement 1 denies it".to_owned(),
-            _ => "statement 2 denies it".to_owned(),
-        }));
+        assert_eq!(
+            evaluate(&policy(&order)),
+            Decision::Denied(match order[0]["Effect"].as_str() {
+                Some("Deny") => "statement 1 denies it".to_owned(),
+                _ => "statement 2 denies it".to_owned(),
+            })
+        );
     }
 }
 
 #[test]
 fn a_refusal_says_which_condition_did_not_hold() {
-    let policy = policy(&[statement("Allow", json!({"StringEquals": {"oidc.example/id/EX:sub": "x"}}))]);
+    let policy = policy(&[statement(
+        "Allow",
+        json!({"StringEquals": {"oidc.example/id/EX:sub": "x"}}),
+    )]);
     assert_eq!(
         evaluate(&policy),
         Decision::Denied(
@@ -158,10 +205,20 @@ fn a_refusal_says_which_condition_did_not_hold() {
 #[test]
 fn another_provider_or_action_is_not_meant() {
     let policy = policy(&[statement("Allow", json!({}))]);
-    let other = Principal::Federated { provider_arn: "arn:aws:iam::111122223333:oidc-provider/other" };
-    assert!(matches!(policy.evaluate(WEB_IDENTITY, &other, &context()), Decision::Denied(_)));
-    let ours = Principal::Federated { provider_arn: PROVIDER };
-    assert!(matches!(policy.evaluate("sts:AssumeRole", &ours, &context()), Decision::Denied(_)));
+    let other = Principal::Federated {
+        provider_arn: "arn:aws:iam::111122223333:oidc-provider/other",
+    };
+    assert!(matches!(
+        policy.evaluate(WEB_IDENTITY, &other, &context()),
+        Decision::Denied(_)
+    ));
+    let ours = Principal::Federated {
+        provider_arn: PROVIDER,
+    };
+    assert!(matches!(
+        policy.evaluate("sts:AssumeRole", &ours, &context()),
+        Decision::Denied(_)
+    ));
 }
 
 #[test]
@@ -232,8 +289,10 @@ fn what_is_not_evaluated_is_refused_with_a_sentence() {
     assert!(message(json!({"Statement": []})).contains("Statement is missing"));
     assert!(message(json!({"Version": "2012", "Statement": {}})).contains("Version"));
     assert!(
-        message(json!({"Statement": {"Effect": "Allow", "Principal": "*", "Action": "sts:*", "Resource": "*"}}))
-            .contains("cannot have")
+        message(
+            json!({"Statement": {"Effect": "Allow", "Principal": "*", "Action": "sts:*", "Resource": "*"}})
+        )
+        .contains("cannot have")
     );
     assert!(
         message(json!({"Statement": {"Effect": "Allow", "Principal": {"Federated": "https://x"}, "Action": "sts:*"}}))
@@ -248,13 +307,24 @@ fn what_is_not_evaluated_is_refused_with_a_sentence() {
 #[test]
 fn every_documented_operator_is_known_in_all_its_forms() {
     for base in [
-        "StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "StringLike",
-        "StringNotLike", "ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike",
+        "StringEquals",
+        "StringNotEquals",
+        "StringEqualsIgnoreCase",
+        "StringNotEqualsIgnoreCase",
+        "StringLike",
+        "StringNotLike",
+        "ArnEquals",
+        "ArnLike",
+        "ArnNotEquals",
+        "ArnNotLike",
     ] {
         for prefix in ["", "ForAllValues:", "ForAnyValue:"] {
             for suffix in ["", "IfExists"] {
                 let name = format!("{prefix}{base}{suffix}");
-                assert!(Condition::parse(&name, "a:b", vec!["arn:aws:iam::1:x".to_owned()], true).is_ok(), "{name}");
+                assert!(
+                    Condition::parse(&name, "a:b", vec!["arn:aws:iam::1:x".to_owned()], true).is_ok(),
+                    "{name}"
+                );
             }
         }
     }
