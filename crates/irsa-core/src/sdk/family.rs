@@ -208,6 +208,18 @@ impl Sdk {
         }
     }
 
+    /// The name that [`Sdk::from_str`] reads back: `boto3`, `boto3@old`, `botocore@1.29.165`.
+    #[must_use]
+    pub fn id(self) -> String {
+        match (self.release, self.family) {
+            (Release::Current, family) => family.id().to_owned(),
+            (Release::Before20250731, family) => format!("{}@old", family.id()),
+            // `boto3@` would be taken as a version of boto3, whose numbers differ from botocore's.
+            (Release::Version(version), Family::Botocore) => format!("botocore@{version}"),
+            (Release::Version(version), family) => format!("{}@{version}", family.id()),
+        }
+    }
+
     /// A set in which every difference between families and releases shows: each family as it is now, and those that
     /// changed their default also as they were before 2025-07-31.
     #[must_use]
@@ -416,6 +428,18 @@ mod tests {
         assert!(read("boto3@new").unwrap_err().contains("`old`"));
         for family in Family::ALL {
             assert_eq!(read(family.id()), Ok((family, Release::Current)));
+        }
+    }
+
+    #[test]
+    fn ids_read_back_as_the_same_sdk() {
+        let mut sdks = Sdk::representatives();
+        sdks.extend(Family::ALL.map(|family| Sdk {
+            family,
+            release: Release::Version(Version(1, 26, 3)),
+        }));
+        for sdk in sdks {
+            assert_eq!(sdk.id().parse(), Ok(sdk));
         }
     }
 

@@ -1,0 +1,157 @@
+//! What the commands that need no cluster share: an environment and SDKs given on the command line.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use irsa_core::sdk::{Environment, Sdk};
+
+/// One `NAME=value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    name: String,
+    value: String,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("`{text}` has no `=`: write NAME=VALUE, or NAME= for an empty value"))?;
+        if !Environment::NAMES.contains(&name) {
+            return Err(format!(
+                "`{name}` decides nothing here; these do: {}",
+                Environment::NAMES.join(", ")
+            ));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
+    }
+}
+
+/// An environment without a cluster.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct EnvironmentArgs {
+    /// A variable of the container; an empty value is not the same as none
+    #[arg(short = 'e', long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<Pair>,
+
+    /// The region: AWS_REGION and AWS_DEFAULT_REGION together, as the webhook writes them
+    #[arg(short = 'r', long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+}
+
+impl EnvironmentArgs {
+    /// The variables; `--env` is stronger than `--region`.
+    pub(crate) fn environment(&self) -> Environment {
+        let region = self.region.iter().flat_map(|region| {
+            ["AWS_REGION", "AWS_DEFAULT_REGION"].map(|name| (name.to_owned(), region.clone()))
+        });
+        let given = self
+            .env
+            .iter()
+            .map(|pair| (pair.name.clone(), pair.value.clone()));
+        Environment::from_pairs(region.chain(given))
+    }
+}
+
+/// The SDKs asked about; with none, all that differ.
+pub(crate) fn sdks(selected: &[Sdk]) -> Vec<Sdk> {
+    if selected.is_empty() {
+        Sdk::representatives()
+    } else {
+        selected.to_vec()
+    }
+}
+
+/// Text from outside, fit for a terminal: control characters are shown, not obeyed.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let shown = text.chars().flat_map(|c| {
+        let escaped: Box<dyn Iterator<Item = char>> = if c.is_control() {
+            Box::new(c.escape_default())
+        } else {
+            Box::new(std::iter::once(c))
+        };
+        escaped
+    });
+    Cow::Owned(shown.collect())
+}
+
+/// `3d4h`, `59m30s`, `12s`: the two largest units.
+pub(crate) fn span(seconds: i64) -> String {
+    let seconds = seconds.unsigned_abs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (size, unit) in units {
+        let count = rest / size;
+        rest %= size;
+        if count > 0 {
+            parts.push(format!("{count}{unit}"));
+        } else if !parts.is_empty() {
+            break;
+        }
+        if parts.len() == 2 {
+            break;
+        }
+    }
+    if parts.is_empty() {
+        "0s".to_owned()
+    } else {
+        parts.concat()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_stronger_than_the_region_and_unknown_ones_are_refused() {
+        let args = EnvironmentArgs {
+            env: vec![
+                "AWS_REGION=eu-west-1".parse().unwrap(),
+                "AWS_STS_REGIONAL_ENDPOINTS=".parse().unwrap(),
+            ],
+            region: Some("us-west-2".to_owned()),
+        };
+        let environment = args.environment();
+        assert_eq!(environment.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(environment.default_region.as_deref(), Some("us-west-2"));
+        assert_eq!(environment.sts_regional_endpoints.as_deref(), Some(""));
+        assert!("AWS_REGION".parse::<Pair>().unwrap_err().contains("NAME=VALUE"));
+        assert!(
+            "AWS_REGOIN=x"
+                .parse::<Pair>()
+                .unwrap_err()
+                .contains("AWS_DEFAULT_REGION")
+        );
+    }
+
+    #[test]
+    fn control_characters_are_shown_not_obeyed() {
+        assert_eq!(printable("a/é b"), "a/é b");
+        assert_eq!(printable("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
+    }
+
+    #[test]
+    fn spans_show_their_two_largest_units() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (59, "59s"),
+            (3570, "59m30s"),
+            (3600, "1h"),
+            (-90_061, "1d1h"),
+            (86_405, "1d"),
+        ] {
+            assert_eq!(span(seconds), expected);
+        }
+    }
+}
