@@ -2,8 +2,10 @@
 
 mod backend;
 pub mod ca;
+pub mod caller;
 pub mod container;
 pub mod control;
+pub mod foreground;
 mod lab;
 pub mod netns;
 pub mod proxy;

@@ -1,6 +1,7 @@
 //! `irsa demo`: the whole procedure on an embedded cluster, each step done, shown, explained and verified.
 
 mod hands;
+mod proof;
 mod tour;
 
 use std::process::ExitCode;

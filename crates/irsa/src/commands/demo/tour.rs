@@ -14,6 +14,7 @@ use kube::{Api, Client};
 use owo_colors::OwoColorize;
 
 use super::hands::Hands;
+use super::proof;
 use crate::output::Output;
 use crate::table::Table;
 
@@ -257,7 +258,18 @@ impl Tour<'_> {
                 "global in every pod: `legacy` is the word for it that the SDKs accept".to_owned()
             }
         };
-        self.meaning("value in every pod", endpoint.to_string(), right, &text)
+        self.meaning("value in every pod", endpoint.to_string(), right, &text)?;
+
+        self.title("7. Prove it")?;
+        let proof = proof::call(self.lab, first).await?;
+        self.command(&proof.command)?;
+        self.printed(&proof.printed)?;
+        self.meaning(
+            "endpoint really called",
+            proof.seen,
+            proof.verified,
+            &proof.meaning,
+        )
     }
 
     fn summary(&self) -> anyhow::Result<bool> {

@@ -1,0 +1,8 @@
+//! The admission server against an embedded Kubernetes API: the wire, the certificate, and what it holds against.
+
+mod certificates;
+mod holds;
+mod process;
+mod support;
+mod unknown;
+mod wire;
