@@ -15,4 +15,5 @@ pub(crate) use fetch::FetchError;
 pub(crate) use keys::{KeyLookupError, Keys};
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 pub(crate) mod testing;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::answer::{Answer, credentials};
 use super::session::{SessionPolicies, credentials_shown, refuse_mfa};
-use super::validate::{ROLE_ARN, SESSION_NAME, TextRule, Validator, is_name_char};
+use super::validate::{Characters, ROLE_ARN, SESSION_NAME, TextRule, Validator, is_name_char};
 use super::{Context, Trail};
 use crate::call::{Identity, Resource};
 use crate::error::StsError;
@@ -15,7 +15,10 @@ use crate::trust::{self, Decision};
 const EXTERNAL_ID: TextRule = TextRule {
     min: 2,
     max: 1224,
-    pattern: Some((r"[\w+=,.@:\/-]*", is_external_id_char)),
+    pattern: Some(Characters {
+        pattern: r"[\w+=,.@:\/-]*",
+        belongs: is_external_id_char,
+    }),
     hidden: false,
 };
 

@@ -35,23 +35,27 @@ pub(super) fn authenticate(
     endpoint: &Endpoint,
     serving_region: &str,
     now: Timestamp,
-) -> Result<Caller, Refused> {
-    let anonymous = |error| Refused {
-        error,
-        identity: Identity::Anonymous,
-        explanation: None,
+) -> Result<Caller, Box<Refused>> {
+    let anonymous = |error| {
+        Box::new(Refused {
+            error,
+            identity: Identity::Anonymous,
+            explanation: None,
+        })
     };
     let claim = match Authentication::of(request) {
         Ok(Some(claim)) => claim,
         Ok(None) => return Err(anonymous(StsError::missing_authentication_token())),
         Err(error) => return Err(anonymous(unreadable(error, now))),
     };
-    let unproven = |error, explanation: Option<String>| Refused {
-        error,
-        identity: Identity::Unproven {
-            access_key_id: claim.scope.access_key_id.clone(),
-        },
-        explanation,
+    let unproven = |error, explanation: Option<String>| {
+        Box::new(Refused {
+            error,
+            identity: Identity::Unproven {
+                access_key_id: claim.scope.access_key_id.clone(),
+            },
+            explanation,
+        })
     };
     // A presigned URL of STS is good for the same fifteen minutes, whatever its X-Amz-Expires says.
     claim

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::answer::Answer;
-use super::validate::{TextRule, Validator, is_word_char};
+use super::validate::{Characters, TextRule, Validator, is_word_char};
 use super::{Context, Trail};
 use crate::call::Identity;
 use crate::error::StsError;
@@ -41,7 +41,10 @@ pub(super) fn access_key_info(
     let rule = TextRule {
         min: 16,
         max: 128,
-        pattern: Some((r"[\w]*", is_word_char)),
+        pattern: Some(Characters {
+            pattern: r"[\w]*",
+            belongs: is_word_char,
+        }),
         hidden: false,
     };
     let mut validator = Validator::new(context.parameters);

@@ -3,21 +3,33 @@
 use super::query::Parameters;
 use crate::error::StsError;
 
-/// Characters of role session names, source identities and the like: `[\w+=,.@-]*`.
-pub(super) const NAME_PATTERN: &str = r"[\w+=,.@-]*";
-
 /// Collects what is wrong with a request's parameters: AWS tells all of it at once.
 pub(super) struct Validator<'a> {
     parameters: &'a Parameters,
     problems: Vec<String>,
 }
 
+/// Characters that a text consists of.
+#[derive(Clone, Copy)]
+pub(super) struct Characters {
+    /// The pattern as AWS writes it.
+    pub(super) pattern: &'static str,
+    /// Whether a character belongs to it.
+    pub(super) belongs: fn(char) -> bool,
+}
+
+/// `[\w+=,.@-]*`: role session names, source identities and the like.
+pub(super) const NAME: Characters = Characters {
+    pattern: r"[\w+=,.@-]*",
+    belongs: is_name_char,
+};
+
 /// What a text must be like.
 pub(super) struct TextRule {
     pub(super) min: usize,
     pub(super) max: usize,
-    /// The pattern as AWS writes it, and whether a character belongs to it.
-    pub(super) pattern: Option<(&'static str, fn(char) -> bool)>,
+    /// Of which characters it consists.
+    pub(super) pattern: Option<Characters>,
     /// AWS leaves the value out of the sentence.
     pub(super) hidden: bool,
 }
@@ -95,7 +107,7 @@ impl<'a> Validator<'a> {
                 rule.max
             ));
         }
-        if let Some((pattern, belongs)) = rule.pattern
+        if let Some(Characters { pattern, belongs }) = rule.pattern
             && !value.chars().all(belongs)
         {
             self.problems.push(format!(
@@ -153,7 +165,7 @@ pub(super) const ROLE_ARN: TextRule = TextRule {
 pub(super) const SESSION_NAME: TextRule = TextRule {
     min: 2,
     max: 64,
-    pattern: Some((NAME_PATTERN, is_name_char)),
+    pattern: Some(NAME),
     hidden: false,
 };
 

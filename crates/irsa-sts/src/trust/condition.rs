@@ -190,7 +190,7 @@ impl Condition {
         let present = context.values(&self.lower_case_key);
         if self.operator == Operator::Null {
             let missing = present.is_empty();
-            return self.values.iter().any(|value| *value == Value::Bool(missing));
+            return self.values.contains(&Value::Bool(missing));
         }
         let satisfies = |value: &String| {
             self.values

@@ -261,7 +261,8 @@ fn parse_principals(value: &Value) -> Result<Vec<Name>, String> {
                 "AWS" if value == "*" => Name::Everybody { aws_only: true },
                 "AWS" => {
                     let account = value.len() == 12 && value.bytes().all(|b| b.is_ascii_digit());
-                    if !account && !(value.starts_with("arn:") && value.split(':').count() >= 6) {
+                    let arn = value.starts_with("arn:") && value.split(':').count() >= 6;
+                    if !account && !arn {
                         return Err(format!("principal {value:?} is neither an account nor the ARN of a user or role"));
                     }
                     if value.contains('*') {
