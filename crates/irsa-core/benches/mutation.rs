@@ -61,7 +61,7 @@ fn container(name: &str, variables: usize) -> Value {
 
 /// The review: an init container, the application with its variables, and two sidecars.
 fn review() -> Vec<u8> {
-    let fields: serde_json::Map<String, Value> = (0..40)
+    let fields: serde_json::Map<String, Value> = (0..52)
         .map(|n| {
             (
                 format!("k:{{\"name\":\"APPLICATION_SETTING_{n}\"}}"),
@@ -101,7 +101,7 @@ fn review() -> Vec<u8> {
                                     {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
                                     {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}}]}}],
                     "initContainers": [container("migrate", 0)],
-                    "containers": [container("web", 40), container("proxy", 0), container("metrics", 0)],
+                    "containers": [container("web", 52), container("proxy", 0), container("metrics", 0)],
                     "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
                     "nodeSelector": {"kubernetes.io/os": "linux"}, "schedulerName": "default-scheduler", "priority": 0,
                     "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},

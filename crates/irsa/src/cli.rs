@@ -36,9 +36,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Status(commands::status::Args),
+    Url(commands::url::Args),
+    Check(commands::check::Args),
     Demo(commands::demo::Args),
     Lab(commands::lab::Args),
     Webhook(Box<commands::webhook::Args>),
+    Install(Box<commands::install::Args>),
+    Uninstall(Box<commands::uninstall::Args>),
+    Oidc(commands::oidc::Args),
     Completion(commands::completion::Args),
     Man(commands::man::Args),
     Version(commands::version::Args),
@@ -48,9 +53,14 @@ pub(crate) enum Command {
 pub(crate) async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Status(args) => commands::status::run(&args, output).await,
+        Command::Url(args) => commands::url::run(&args, output),
+        Command::Check(args) => commands::check::run(&args, output),
         Command::Demo(args) => commands::demo::run(args, output).await,
         Command::Lab(args) => commands::lab::run(args, output).await,
         Command::Webhook(args) => commands::webhook::run(*args, output).await,
+        Command::Install(args) => commands::install::run(&args, output),
+        Command::Uninstall(args) => commands::uninstall::run(&args, output),
+        Command::Oidc(args) => commands::oidc::run(&args, output),
         Command::Completion(args) => commands::completion::run(&args, output),
         Command::Man(args) => commands::man::run(&args, output),
         Command::Version(args) => commands::version::run(&args, output),

@@ -1,10 +1,16 @@
 //! One file a command: arguments in, a report or an answer out.
 
+pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod demo;
 pub(crate) mod fleet;
+pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod man;
+pub(crate) mod offline;
+pub(crate) mod oidc;
 pub(crate) mod status;
+pub(crate) mod uninstall;
+pub(crate) mod url;
 pub(crate) mod version;
 pub(crate) mod webhook;
