@@ -281,8 +281,11 @@ pub async fn collect(body: Incoming) -> Result<Bytes> {
     }
 }
 
-/// Reads a body that is an object in JSON or YAML, as its content type says.
-fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value> {
+/// Reads a body that is an object in JSON, YAML or protobuf (which `kubectl create` sends), as its content type says.
+///
+/// # Errors
+/// 400 for a body that cannot be read, 415 for other content types.
+pub fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value> {
     let content_type = media_type(headers);
     let value = match content_type.as_str() {
         "" | "application/json" => serde_json::from_slice(body).map_err(|error| {
@@ -293,23 +296,21 @@ fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value> {
             }
         })?,
         "application/yaml" | "application/x-yaml" | "text/yaml" => crate::patch::parse_yaml(body)?,
+        crate::protobuf::MEDIA_TYPE => crate::protobuf::decode(body)
+            .map_err(|error| Status::bad_request(format!("cannot read the protobuf body: {error}")))?,
         _ => {
             return Err(Status::unsupported_media_type(
-                "application/json, application/yaml",
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
             ));
         }
     };
-    if value_is_object(&value) {
+    if value.is_object() {
         Ok(value)
     } else {
         Err(Status::bad_request(
             "couldn't get version/kind; the body of the request is no JSON object",
         ))
     }
-}
-
-fn value_is_object(value: &Value) -> bool {
-    value.is_object()
 }
 
 /// The content type without its parameters, lower case.

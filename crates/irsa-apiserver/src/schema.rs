@@ -47,6 +47,8 @@ pub(crate) enum Merge {
 pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) required: bool,
+    /// Field numbers in protobuf, from the outside in; empty when it has none.
+    pub(crate) numbers: Vec<u32>,
     pub(crate) kind: Type,
     pub(crate) merge: Merge,
 }
@@ -63,6 +65,12 @@ pub(crate) struct Struct {
 }
 
 impl Struct {
+    /// Whether objects of this type also have `apiVersion` and `kind`: whatever has metadata may.
+    pub(crate) fn is_object(&self) -> bool {
+        self.field("metadata")
+            .is_some_and(|field| field.kind == Type::Named("ObjectMeta"))
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
         // Sorted, because the table is made that way (checked by a test).
         self.fields
@@ -133,8 +141,11 @@ fn read(text: &'static str) -> HashMap<&'static str, Struct> {
             });
             continue;
         }
-        let kind = parse_type(second);
-        let merge = match (third, &kind) {
+        let (Some(third), fourth) = (third, words.next()) else {
+            continue;
+        };
+        let kind = parse_type(third);
+        let merge = match (fourth, &kind) {
             (Some("set"), _) => Merge::Set,
             (Some("atomic"), _) => Merge::Atomic,
             (Some(keys), _) => Merge::Keyed(keys.trim_start_matches("key=").split(',').collect()),
@@ -143,9 +154,14 @@ fn read(text: &'static str) -> HashMap<&'static str, Struct> {
         };
         if let Some(current) = &mut current {
             let name = first.trim_end_matches('!');
+            let numbers = second
+                .split('.')
+                .filter_map(|number| number.parse().ok())
+                .collect();
             current.fields.push(Field {
                 name,
                 required: name != first,
+                numbers,
                 kind,
                 merge,
             });
@@ -239,6 +255,7 @@ fn prune_struct(
         }
         path.push_str(key);
         let keep = match schema.field(key) {
+            None if schema.is_object() && matches!(key.as_str(), "apiVersion" | "kind") => !value.is_null(),
             None => {
                 unknown.push(path.clone());
                 false

@@ -27,11 +27,7 @@ impl Selection {
         let mut fields = FieldSelector::parse(asked.query.get("fieldSelector").unwrap_or_default())
             .map_err(|error| Status::bad_request(error.to_string()))?;
         if let Some(field) = fields.unsupported(&asked.resource) {
-            return Err(Status::bad_request(format!(
-                "Unable to find \"{}\" that match label selector \"{labels}\", field selector \"{}\": field label not supported: {field}",
-                api_version(&asked.resource.group, &asked.at.version),
-                asked.query.get("fieldSelector").unwrap_or_default(),
-            )));
+            return Err(Status::bad_request(format!("field label not supported: {field}")));
         }
         if !asked.at.name.is_empty() {
             fields = FieldSelector::parse(&format!("metadata.name={}", asked.at.name)).unwrap_or_default();
