@@ -262,7 +262,10 @@ fn namespace_facts(namespace: &wire::Namespace<'_>, settings: &Settings) -> (Box
     )
 }
 
-async fn read_nodes(cluster: &Cluster, query: &Query) -> Result<HashMap<Box<str>, NodeRegion>, Error> {
+pub(crate) async fn read_nodes(
+    cluster: &Cluster,
+    query: &Query,
+) -> Result<HashMap<Box<str>, NodeRegion>, Error> {
     let mut nodes = HashMap::new();
     let mut regions: Vec<Arc<str>> = Vec::new();
     for_each::<pages::Nodes>(cluster, &collection("v1", None, "nodes"), query, |node| {
@@ -339,7 +342,7 @@ async fn read_accounts(
 }
 
 /// The text of the webhook's ConfigMap: in the namespace of its service.
-async fn read_config_map(cluster: &Cluster, webhooks: &Webhooks) -> Result<Option<String>, Error> {
+pub(crate) async fn read_config_map(cluster: &Cluster, webhooks: &Webhooks) -> Result<Option<String>, Error> {
     if !webhooks.watches_config_map {
         return Ok(None);
     }
