@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::agent::Pace;
 use crate::hooks::Runtime;
 
 /// Settings of an [`crate::ApiServer`]. `Config::default()` is a cluster of one node on a free loopback port.
@@ -28,6 +29,11 @@ pub struct Config {
     pub controllers: bool,
     /// What containers really do; they only pretend to run when `None`.
     pub runtime: Option<Arc<dyn Runtime>>,
+    /// How fast nodes start and end containers.
+    pub pace: Pace,
+    /// Whether OIDC discovery and keys are served without credentials, as EKS serves them; a plain kube-apiserver
+    /// does not.
+    pub anonymous_discovery: bool,
     /// Bearer token of the administrator; a random one when `None`.
     pub admin_token: Option<String>,
 }
@@ -44,6 +50,8 @@ impl Default for Config {
             nodes: vec![NodeConfig::default()],
             controllers: true,
             runtime: None,
+            pace: Pace::default(),
+            anonymous_discovery: true,
             admin_token: None,
         }
     }

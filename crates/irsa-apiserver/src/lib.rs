@@ -3,12 +3,13 @@
 //! [`ApiServer::start`] listens with TLS on loopback and answers like a small cluster; [`api::Api`] is the same API
 //! without HTTP, for controllers in this process. Objects are [`serde_json::Value`]s.
 
+pub mod agent;
 pub mod api;
 mod bootstrap;
 pub mod config;
+mod controllers;
 mod defaults;
 mod discovery;
-mod events;
 mod fields;
 pub mod hooks;
 pub mod http;
@@ -20,6 +21,7 @@ pub mod object;
 mod oidc;
 mod openapi;
 pub mod patch;
+pub mod protobuf;
 pub mod resources;
 pub mod runtime;
 mod schema;
@@ -32,6 +34,7 @@ mod strategic;
 mod table;
 pub mod tokens;
 mod validation;
+mod versions;
 mod wiring;
 
 pub use config::{Config, NodeConfig, Version};

@@ -238,10 +238,10 @@ impl Options {
                 "timestamps" => options.timestamps = value == "true" || value == "1",
                 "tailLines" => {
                     let lines = number("tailLines")?;
-                    options.tail = Some(
-                        u64::try_from(lines)
-                            .map_err(|_| invalid("tailLines", &value, "must be greater than or equal to 0"))?,
-                    );
+                    options.tail =
+                        Some(u64::try_from(lines).map_err(|_| {
+                            invalid("tailLines", &value, "must be greater than or equal to 0")
+                        })?);
                 }
                 "limitBytes" => {
                     let limit = number("limitBytes")?;
@@ -315,7 +315,9 @@ pub(crate) fn choose_container(pod: &Object, asked: Option<&str>) -> Result<Stri
         return Ok(default.to_owned());
     }
     match containers {
-        [only] if pod.list_at(&["spec", "initContainers"]).is_empty() => Ok(only.str_at(&["name"]).to_owned()),
+        [only] if pod.list_at(&["spec", "initContainers"]).is_empty() => {
+            Ok(only.str_at(&["name"]).to_owned())
+        }
         _ => {
             let names = |list: &str| {
                 pod.list_at(&["spec", list])
@@ -377,21 +379,24 @@ impl LogRoutes {
         let first = reader.read();
         let body = if options.follow {
             let ending = self.ending.clone();
-            let rest = stream::unfold((reader, changed, ending), |(mut reader, mut changed, mut ending)| async {
-                loop {
-                    let (text, more) = reader.read();
-                    if !text.is_empty() {
-                        return Some((Ok(Frame::data(text)), (reader, changed, ending)));
+            let rest = stream::unfold(
+                (reader, changed, ending),
+                |(mut reader, mut changed, mut ending)| async {
+                    loop {
+                        let (text, more) = reader.read();
+                        if !text.is_empty() {
+                            return Some((Ok(Frame::data(text)), (reader, changed, ending)));
+                        }
+                        if !more {
+                            return None;
+                        }
+                        tokio::select! {
+                            waited = changed.changed() => waited.ok()?,
+                            () = crate::server::ended(&mut ending) => return None,
+                        }
                     }
-                    if !more {
-                        return None;
-                    }
-                    tokio::select! {
-                        waited = changed.changed() => waited.ok()?,
-                        () = crate::server::ended(&mut ending) => return None,
-                    }
-                }
-            });
+                },
+            );
             let first = stream::iter((!first.0.is_empty()).then(|| Ok(Frame::data(first.0))));
             StreamBody::new(futures::StreamExt::chain(first, rest)).boxed_unsync()
         } else {
@@ -466,9 +471,9 @@ fn waiting_reason<'a>(pod: &'a Object, container: &str) -> Option<&'a str> {
         .flat_map(|list| pod.list_at(&["status", list]))
         .find(|status| status.str_at(&["name"]) == container);
     match status {
-        Some(status) if status.int_at(&["restartCount"]).unwrap_or_default() == 0 => {
-            status.at(&["state", "waiting"]).map(|waiting| waiting.str_at(&["reason"]))
-        }
+        Some(status) if status.int_at(&["restartCount"]).unwrap_or_default() == 0 => status
+            .at(&["state", "waiting"])
+            .map(|waiting| waiting.str_at(&["reason"])),
         Some(_) => None,
         None => Some("ContainerCreating"),
     }

@@ -38,7 +38,10 @@ impl TokenRoutes {
         let issuer_path = tokens
             .issuer()
             .split_once("://")
-            .and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].trim_end_matches('/').to_owned()))
+            .and_then(|(_, rest)| {
+                rest.find('/')
+                    .map(|at| rest[at..].trim_end_matches('/').to_owned())
+            })
             .unwrap_or_default();
         Self {
             tokens,
@@ -164,12 +167,15 @@ pub(crate) async fn read_json(request: Request<Incoming>) -> Result<Value> {
     if body.is_empty() {
         return Ok(json!({}));
     }
+    if body.starts_with(b"k8s\0") {
+        return crate::protobuf::decode(&body)
+            .map_err(|error| Status::bad_request(format!("cannot read the protobuf body: {error}")));
+    }
     if yaml {
         return crate::patch::parse_yaml(&body);
     }
-    serde_json::from_slice(&body).map_err(|error| {
-        Status::bad_request(format!("the body of the request is not JSON: {error}"))
-    })
+    serde_json::from_slice(&body)
+        .map_err(|error| Status::bad_request(format!("the body of the request is not JSON: {error}")))
 }
 
 /// An answer with a JSON body.

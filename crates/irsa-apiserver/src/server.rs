@@ -17,8 +17,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::Api;
 use crate::config::{Config, Version};
 use crate::http::Server;
+use crate::logs::Logs;
 use crate::status::Status;
 use crate::store::Store;
+use crate::tokens::Tokens;
 use crate::wiring::{self, Setup};
 
 /// Why a server could not start.
@@ -65,6 +67,8 @@ pub struct ApiServer {
     version: Version,
     shutdown: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    tokens: Arc<Tokens>,
+    logs: Arc<Logs>,
 }
 
 impl ApiServer {
@@ -108,7 +112,7 @@ impl ApiServer {
             issuer: issuer.clone(),
             shutdown: ending.clone(),
         };
-        let extensions = wiring::extend(&setup)?;
+        let extensions = wiring::extend(&setup).await?;
         let server = Arc::new(Server::new(
             Arc::clone(&api),
             version.clone(),
@@ -140,6 +144,8 @@ impl ApiServer {
             version,
             shutdown,
             tasks,
+            tokens: extensions.tokens,
+            logs: extensions.logs,
         })
     }
 
@@ -183,6 +189,18 @@ impl ApiServer {
     #[must_use]
     pub fn store(&self) -> Arc<Store> {
         Arc::clone(self.api.store())
+    }
+
+    /// Service account tokens: issuing them, rotating the key.
+    #[must_use]
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
+    }
+
+    /// What containers printed.
+    #[must_use]
+    pub fn logs(&self) -> &Arc<Logs> {
+        &self.logs
     }
 
     /// The API without HTTP.

@@ -168,7 +168,11 @@ impl Tokens {
             api,
             issuer,
             names_node: (version.major, version.minor) >= (1, 30),
-            extended: if version.platform.is_some() { EXTENDED_EKS } else { EXTENDED },
+            extended: if version.platform.is_some() {
+                EXTENDED_EKS
+            } else {
+                EXTENDED
+            },
             first: OnceLock::new(),
             added: RwLock::default(),
         }
@@ -364,11 +368,7 @@ impl Tokens {
         account: &str,
         bound: &Value,
     ) -> Result<bool> {
-        let (kind, version, name) = (
-            bound.kind(),
-            bound.api_version(),
-            bound.str_at(&["name"]),
-        );
+        let (kind, version, name) = (bound.kind(), bound.api_version(), bound.str_at(&["name"]));
         let check_uid = |found: &str| {
             let asked = bound.str_at(&["uid"]);
             if asked.is_empty() || asked == found {
@@ -528,7 +528,9 @@ impl Tokens {
         let claims = jsonwebtoken::decode::<Value>(token, &decoding, &rules)
             .map_err(|error| match error.kind() {
                 jsonwebtoken::errors::ErrorKind::ExpiredSignature => "service account token has expired",
-                jsonwebtoken::errors::ErrorKind::ImmatureSignature => "service account token is not valid yet",
+                jsonwebtoken::errors::ErrorKind::ImmatureSignature => {
+                    "service account token is not valid yet"
+                }
                 _ => INVALID,
             })?
             .claims;
@@ -549,7 +551,9 @@ impl Tokens {
         let private = claims.get("kubernetes.io").unwrap_or(&Value::Null);
         let namespace = private.str_at(&["namespace"]);
         let same = |key: &str, resource: &str, namespace: &str| {
-            let Some(named) = private.get(key) else { return true };
+            let Some(named) = private.get(key) else {
+                return true;
+            };
             self.api
                 .store()
                 .get(resource, namespace, named.str_at(&["name"]))
@@ -576,7 +580,11 @@ impl Tokens {
             .iter()
             .filter_map(Value::as_str)
             .collect();
-        let wanted = if asked.is_empty() { vec![API_AUDIENCE] } else { asked };
+        let wanted = if asked.is_empty() {
+            vec![API_AUDIENCE]
+        } else {
+            asked
+        };
         let status = match self.verify(review.str_at(&["spec", "token"])) {
             Ok(verified) => {
                 let common: Vec<&str> = wanted
@@ -685,13 +693,21 @@ fn projected_sources<'a>(pod: &'a Value, volume: &str) -> Result<&'a [Value]> {
 
 /// The entries of a ConfigMap or Secret as bytes.
 fn data_of(object: &Value) -> Vec<(String, Vec<u8>)> {
-    let encoded = |text: &str| base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+    let encoded = |text: &str| {
+        base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .unwrap_or_default()
+    };
     let secret = object.kind() == "Secret";
     let mut entries = Vec::new();
     for (key, in_base64) in [("data", secret), ("binaryData", true)] {
         for (name, value) in object.map_at(&[key]).into_iter().flatten() {
             let text = value.as_str().unwrap_or_default();
-            let bytes = if in_base64 { encoded(text) } else { text.as_bytes().to_vec() };
+            let bytes = if in_base64 {
+                encoded(text)
+            } else {
+                text.as_bytes().to_vec()
+            };
             entries.push((name.clone(), bytes));
         }
     }
@@ -713,20 +729,20 @@ fn downward(pod: &Value, path: &str) -> String {
     match path {
         "metadata.labels" => map("labels"),
         "metadata.annotations" => map("annotations"),
-        "status.hostIP" | "status.podIP" | "spec.nodeName" | "spec.serviceAccountName" | "metadata.name"
-        | "metadata.namespace" | "metadata.uid" => {
+        "status.hostIP"
+        | "status.podIP"
+        | "spec.nodeName"
+        | "spec.serviceAccountName"
+        | "metadata.name"
+        | "metadata.namespace"
+        | "metadata.uid" => {
             let keys: Vec<&str> = path.split('.').collect();
             pod.str_at(&keys).to_owned()
         }
         _ => {
             let keyed = |prefix: &str, key: &str| {
                 let name = path.strip_prefix(prefix)?.strip_suffix("']")?;
-                Some(
-                    pod.map_at(&["metadata", key])?
-                        .get(name)?
-                        .as_str()?
-                        .to_owned(),
-                )
+                Some(pod.map_at(&["metadata", key])?.get(name)?.as_str()?.to_owned())
             };
             keyed("metadata.labels['", "labels")
                 .or_else(|| keyed("metadata.annotations['", "annotations"))

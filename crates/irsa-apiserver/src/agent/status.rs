@@ -1,0 +1,362 @@
+//! What an agent reports: the status of a node and of a pod, as pure functions.
+
+use serde_json::{Map, Value, json};
+
+use crate::config::{NodeConfig, Version};
+use crate::controllers::pods::set_condition;
+use crate::object::{ObjectExt, entry_object, now};
+
+/// A node as EKS's agent registers it.
+pub(crate) fn node(config: &NodeConfig, index: usize, version: &Version) -> Value {
+    let mut labels = Map::new();
+    let arch = super::node_architecture();
+    for (key, value) in [
+        ("beta.kubernetes.io/arch", arch),
+        ("beta.kubernetes.io/instance-type", "m5.large"),
+        ("beta.kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", arch),
+        ("kubernetes.io/hostname", config.name.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("node.kubernetes.io/instance-type", "m5.large"),
+    ] {
+        labels.insert(key.into(), value.into());
+    }
+    for (key, value) in &config.labels {
+        labels.insert(key.clone(), value.as_str().into());
+    }
+    let mut spec = Map::new();
+    if let Some(provider) = &config.provider_id {
+        spec.insert("providerID".into(), provider.as_str().into());
+    }
+    let amount = json!({
+        "cpu": "2", "ephemeral-storage": "83873772Ki", "hugepages-1Gi": "0", "hugepages-2Mi": "0",
+        "memory": "7934440Ki", "pods": "110",
+    });
+    let kubelet = version.git_version();
+    let id = format!("{:032x}", u128::from(crc(&config.name)) << 64 | index as u128);
+    json!({
+        "metadata": {
+            "name": config.name, "labels": labels,
+            "annotations": { "node.alpha.kubernetes.io/ttl": "0" },
+        },
+        "spec": spec,
+        "status": {
+            "addresses": [
+                { "type": "InternalIP", "address": config.address },
+                { "type": "InternalDNS", "address": config.name },
+                { "type": "Hostname", "address": config.name },
+            ],
+            "allocatable": amount, "capacity": amount,
+            "conditions": super::node_conditions(),
+            "daemonEndpoints": { "kubeletEndpoint": { "Port": 10250 } },
+            "nodeInfo": {
+                "architecture": arch, "bootID": uuid::Uuid::new_v4().to_string(),
+                "containerRuntimeVersion": "containerd://1.7.27", "kernelVersion": "6.1.0-irsa-lab",
+                "kubeProxyVersion": kubelet, "kubeletVersion": kubelet, "machineID": id,
+                "operatingSystem": "linux", "osImage": "irsa lab", "systemUUID": uuid::Uuid::new_v4().to_string(),
+            },
+        },
+    })
+}
+
+fn crc(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not started: reason and message.
+    Waiting(&'static str, String),
+    /// Started at.
+    Running(String),
+    /// Started at, ended at, exit code, reason.
+    Terminated(String, String, i32, &'static str),
+}
+
+impl State {
+    fn to_json(&self, id: &str) -> Value {
+        match self {
+            Self::Waiting(reason, message) => {
+                let mut waiting = json!({ "reason": reason });
+                if !message.is_empty() {
+                    waiting["message"] = message.as_str().into();
+                }
+                json!({ "waiting": waiting })
+            }
+            Self::Running(since) => json!({ "running": { "startedAt": since } }),
+            Self::Terminated(since, until, code, reason) => json!({ "terminated": {
+                "containerID": id, "exitCode": code, "finishedAt": until, "reason": reason, "startedAt": since,
+            } }),
+        }
+    }
+}
+
+/// One container of a pod, as its agent knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    /// In `initContainers`.
+    pub(crate) init: bool,
+    /// An init container that runs on beside the others.
+    pub(crate) sidecar: bool,
+    pub(crate) state: State,
+    pub(crate) last: Option<State>,
+    pub(crate) ready: bool,
+    pub(crate) restarts: u32,
+    /// `containerd://…` of the present run; empty before the first.
+    pub(crate) id: String,
+}
+
+impl Container {
+    /// The containers of a pod before anything has happened.
+    pub(crate) fn of_pod(pod: &Value) -> Vec<Self> {
+        let has_init = !pod.list_at(&["spec", "initContainers"]).is_empty();
+        let make = |spec: &Value, init: bool| Self {
+            name: spec.str_at(&["name"]).to_owned(),
+            image: spec.str_at(&["image"]).to_owned(),
+            init,
+            sidecar: init && spec.str_at(&["restartPolicy"]) == "Always",
+            state: State::Waiting(
+                if has_init {
+                    "PodInitializing"
+                } else {
+                    "ContainerCreating"
+                },
+                String::new(),
+            ),
+            last: None,
+            ready: false,
+            restarts: 0,
+            id: String::new(),
+        };
+        let init = pod.list_at(&["spec", "initContainers"]).iter();
+        let main = pod.list_at(&["spec", "containers"]).iter();
+        init.map(|spec| make(spec, true))
+            .chain(main.map(|spec| make(spec, false)))
+            .collect()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        match self.state {
+            State::Terminated(_, _, code, _) => Some(code),
+            _ => None,
+        }
+    }
+
+    fn initialized(&self) -> bool {
+        if self.sidecar {
+            self.is_running()
+        } else {
+            self.exit_code() == Some(0)
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut status = json!({
+            "name": self.name,
+            "state": self.state.to_json(&self.id),
+            "lastState": match &self.last { Some(last) => last.to_json(&self.id), None => json!({}) },
+            "ready": self.ready,
+            "restartCount": self.restarts,
+            "image": self.image,
+            "imageID": if self.id.is_empty() { String::new() } else { image_id(&self.image) },
+            "started": self.is_running(),
+        });
+        if !self.id.is_empty() {
+            status["containerID"] = self.id.as_str().into();
+        }
+        status
+    }
+}
+
+/// A digest that always is the same for an image's name: nothing was pulled.
+fn image_id(image: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, image.as_bytes());
+    let repository = image.split('@').next().unwrap_or(image);
+    // The colon of a port is followed by a slash, that of a tag is not.
+    let repository = match repository.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => repository,
+    };
+    format!("{repository}@sha256:{}", hex(digest.as_ref()))
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// An id such as a container runtime gives.
+pub(crate) fn new_container_id() -> String {
+    let id = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
+    let bytes: Vec<u8> = id.iter().flat_map(|uuid| *uuid.as_bytes()).collect();
+    format!("containerd://{}", hex(&bytes))
+}
+
+/// Addresses of a pod and the instant it was taken.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Placement {
+    pub(crate) host_ip: String,
+    pub(crate) pod_ip: String,
+    pub(crate) started: String,
+}
+
+/// The phase that the containers make together.
+pub(crate) fn phase(pod: &Value, containers: &[Container]) -> &'static str {
+    let always = matches!(pod.str_at(&["spec", "restartPolicy"]), "" | "Always");
+    let never = pod.str_at(&["spec", "restartPolicy"]) == "Never";
+    let init_failed = containers
+        .iter()
+        .any(|one| one.init && !one.sidecar && one.exit_code().is_some_and(|code| code != 0));
+    if never && init_failed {
+        return "Failed";
+    }
+    if containers
+        .iter()
+        .any(|one| one.init && !one.initialized() && !has_main_started(containers))
+    {
+        return "Pending";
+    }
+    let main = || containers.iter().filter(|one| !one.init);
+    if !always && main().all(|one| one.exit_code().is_some()) {
+        let failed = main().any(|one| one.exit_code() != Some(0));
+        if !failed {
+            return "Succeeded";
+        }
+        if never {
+            return "Failed";
+        }
+    }
+    if main().any(|one| one.is_running() || one.exit_code().is_some() || one.restarts > 0) {
+        return "Running";
+    }
+    "Pending"
+}
+
+fn has_main_started(containers: &[Container]) -> bool {
+    containers
+        .iter()
+        .any(|one| !one.init && (one.is_running() || one.exit_code().is_some() || one.restarts > 0))
+}
+
+/// Writes what the agent knows into a pod's status. Conditions of others stay.
+pub(crate) fn write_pod(pod: &mut Value, containers: &[Container], at: &Placement) {
+    let phase = phase(pod, containers);
+    let gates = pod.list_at(&["spec", "readinessGates"]).to_vec();
+    let gated = gates.iter().any(|gate| {
+        crate::controllers::pods::condition(pod, gate.str_at(&["conditionType"]))
+            .is_none_or(|condition| condition.str_at(&["status"]) != "True")
+    });
+    let qos = quality(pod);
+    let ended = matches!(phase, "Succeeded" | "Failed");
+    let names = |list: Vec<&Container>| {
+        let names: Vec<&str> = list.iter().map(|one| one.name.as_str()).collect();
+        format!("[{}]", names.join(" "))
+    };
+    let unready: Vec<&Container> = containers
+        .iter()
+        .filter(|one| (!one.init || one.sidecar) && !one.ready)
+        .collect();
+    let uninitialized: Vec<&Container> = containers
+        .iter()
+        .filter(|one| one.init && !one.initialized())
+        .collect();
+    let main_started = has_main_started(containers);
+
+    let status = entry_object(pod, "status");
+    status.insert("phase".into(), phase.into());
+    status.insert("qosClass".into(), qos.into());
+    if !at.host_ip.is_empty() {
+        status.insert("hostIP".into(), at.host_ip.as_str().into());
+        status.insert("hostIPs".into(), json!([{ "ip": at.host_ip }]));
+    }
+    if !at.pod_ip.is_empty() {
+        status.insert("podIP".into(), at.pod_ip.as_str().into());
+        status.insert("podIPs".into(), json!([{ "ip": at.pod_ip }]));
+    }
+    status.insert("startTime".into(), at.started.as_str().into());
+    let list = |init: bool| -> Vec<Value> {
+        containers
+            .iter()
+            .filter(|one| one.init == init)
+            .map(Container::to_json)
+            .collect()
+    };
+    let init = list(true);
+    if !init.is_empty() {
+        status.insert("initContainerStatuses".into(), init.into());
+    }
+    status.insert("containerStatuses".into(), list(false).into());
+
+    set_condition(
+        pod,
+        "PodReadyToStartContainers",
+        if ended { "False" } else { "True" },
+        "",
+        "",
+    );
+    if uninitialized.is_empty() || main_started {
+        let reason = if phase == "Succeeded" { "PodCompleted" } else { "" };
+        set_condition(pod, "Initialized", "True", reason, "");
+    } else {
+        let message = format!("containers with incomplete status: {}", names(uninitialized));
+        set_condition(pod, "Initialized", "False", "ContainersNotInitialized", &message);
+    }
+    let (value, reason, message) = match phase {
+        "Succeeded" => ("False", "PodCompleted", String::new()),
+        "Failed" => ("False", "PodFailed", String::new()),
+        _ if unready.is_empty() => ("True", "", String::new()),
+        _ => (
+            "False",
+            "ContainersNotReady",
+            format!("containers with unready status: {}", names(unready)),
+        ),
+    };
+    set_condition(pod, "ContainersReady", value, reason, &message);
+    if value == "True" && gated {
+        let message = "the status of pod readiness gate is not \"True\"";
+        set_condition(pod, "Ready", "False", "ReadinessGatesNotReady", message);
+    } else {
+        set_condition(pod, "Ready", value, reason, &message);
+    }
+}
+
+/// The quality-of-service class.
+pub(crate) fn quality(pod: &Value) -> &'static str {
+    let containers = ["initContainers", "containers"]
+        .iter()
+        .flat_map(|list| pod.list_at(&["spec", list]));
+    let (mut any, mut guaranteed) = (false, true);
+    for container in containers {
+        let amount = |list: &str, key: &str| container.at(&["resources", list, key]);
+        for key in ["cpu", "memory"] {
+            let (request, limit) = (amount("requests", key), amount("limits", key));
+            any |= request.is_some() || limit.is_some();
+            guaranteed &= limit.is_some() && (request.is_none() || request == limit);
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+/// The present instant for container states.
+pub(crate) fn instant() -> String {
+    now()
+}
