@@ -1,6 +1,6 @@
 //! What this AWS knows: accounts with their roles, providers, users and buckets, and the switches of its behaviour.
 //!
-//! Plain resolved values.
+//! Plain resolved values; the file that `irsa sts` reads is in `file`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::call::EventSink;
+
+mod file;
 
 /// Everything [`crate::Aws`] starts from. All of the content can be changed later through its methods.
 #[derive(Clone, Default)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use irsa_core::partition::{self, Partition};
 
-use crate::config::{Account, ConfigError, OidcProvider, Role, TokenVersion, User};
+use crate::config::{Account, ConfigError, IssuerDocuments, OidcProvider, Role, TokenVersion, User};
 use crate::ids;
 use crate::oidc::Keys;
 use crate::trust::TrustPolicy;
@@ -44,7 +44,8 @@ pub(crate) struct ProviderEntry {
     pub(crate) name: String,
     pub(crate) arn: String,
     pub(crate) client_ids: Vec<String>,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<Keys>,
+    documents: IssuerDocuments,
 }
 
 /// A user, checked.
@@ -273,9 +274,15 @@ impl AccountEntry {
                 "a provider has at most 100 client ids of 1 to 255 characters",
             ));
         }
-        let keys = Keys::new(&provider.url, &provider.documents)
-            .map_err(|message| ConfigError::value(&at, message))?;
         let name = name.trim_end_matches('/').to_owned();
+        // A provider that is put in again, with another client id for instance, keeps the keys that it knows.
+        let same = |old: &&Arc<ProviderEntry>| old.url == provider.url && old.documents == provider.documents;
+        let keys = match self.providers.get(&name).filter(same) {
+            Some(old) => old.keys.clone(),
+            None => Keys::new(&provider.url, &provider.documents)
+                .map(Arc::new)
+                .map_err(|message| ConfigError::value(&at, message))?,
+        };
         let arn = format!(
             "arn:{}:iam::{}:oidc-provider/{name}",
             self.partition.name(),
@@ -289,6 +296,7 @@ impl AccountEntry {
                 arn,
                 client_ids: provider.client_ids,
                 keys,
+                documents: provider.documents,
             }),
         );
         Ok(())
