@@ -12,6 +12,7 @@ pub mod proxy;
 mod roles;
 pub mod run;
 pub mod runtime;
+pub mod standalone;
 pub mod state;
 
 pub use lab::{DEFAULT_ACCOUNT, DEFAULT_KUBERNETES, DEFAULT_REGION, Error, Lab, LabConfig};

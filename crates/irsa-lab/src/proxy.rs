@@ -384,30 +384,41 @@ where
 
 /// Reads the whole body, then asks the backend.
 async fn answer(shared: &Shared, request: Request<Incoming>, facts: Facts) -> Response<Full<Bytes>> {
+    match collect(request, shared.config.max_body, shared.config.body_time).await {
+        Ok(request) => Arc::clone(&shared.backend).handle(request, facts).await.map(Full::new),
+        Err(refusal) => refusal,
+    }
+}
+
+/// Reads a request's body, as far as `max_body` bytes and within `body_time`, and gives it a `host` header.
+///
+/// The error is the answer to the client.
+pub(crate) async fn collect(
+    request: Request<Incoming>,
+    max_body: usize,
+    body_time: Duration,
+) -> Result<Request<Bytes>, Response<Full<Bytes>>> {
     let (mut parts, body) = request.into_parts();
-    let limited = Limited::new(body, shared.config.max_body);
-    let body = match tokio::time::timeout(shared.config.body_time, limited.collect()).await {
+    let limited = Limited::new(body, max_body);
+    let body = match tokio::time::timeout(body_time, limited.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return refuse(
+            return Err(refuse(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!(
-                    "the irsa lab takes bodies up to {} bytes\n",
-                    shared.config.max_body
-                ),
-            );
+                format!("irsa takes bodies up to {max_body} bytes\n"),
+            ));
         }
         Ok(Err(error)) => {
-            return refuse(
+            return Err(refuse(
                 StatusCode::BAD_REQUEST,
                 format!("cannot read the request body: {error}\n"),
-            );
+            ));
         }
         Err(_) => {
-            return refuse(
+            return Err(refuse(
                 StatusCode::REQUEST_TIMEOUT,
                 "the request body took too long to arrive\n".to_owned(),
-            );
+            ));
         }
     };
     // HTTP/2 has `:authority` instead of a Host header, and `host` is what signatures name.
@@ -418,10 +429,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>, facts: Facts) -> Re
     {
         parts.headers.insert(header::HOST, value);
     }
-    let response = Arc::clone(&shared.backend)
-        .handle(Request::from_parts(parts, body), facts)
-        .await;
-    response.map(Full::new)
+    Ok(Request::from_parts(parts, body))
 }
 
 fn watcher(shared: &Shared) -> Option<Watcher> {
