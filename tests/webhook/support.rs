@@ -18,9 +18,9 @@ use irsa_apiserver::ApiServer;
 use irsa_webhook::config::PlatformSource;
 use irsa_webhook::{Certificates, Cluster as Access, Config, Drain, Server};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::Client;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -47,7 +47,12 @@ pub struct Cluster {
 impl Cluster {
     pub async fn start() -> Self {
         provider();
-        let api = ApiServer::start(irsa_apiserver::Config { controllers: false, ..Default::default() }).await.unwrap();
+        let api = ApiServer::start(irsa_apiserver::Config {
+            controllers: false,
+            ..Default::default()
+        })
+        .await
+        .unwrap();
         let client = client(&api.kubeconfig()).await;
         let gate = Gate::before(api.address()).await;
         Self { api, client, gate }
@@ -69,7 +74,10 @@ impl Cluster {
             annotations: Some(pairs(annotations)),
             ..ObjectMeta::default()
         };
-        let account = ServiceAccount { metadata, ..ServiceAccount::default() };
+        let account = ServiceAccount {
+            metadata,
+            ..ServiceAccount::default()
+        };
         api.create(&PostParams::default(), &account).await.unwrap();
     }
 
@@ -80,13 +88,24 @@ impl Cluster {
             annotations: Some(pairs(annotations)),
             ..ObjectMeta::default()
         };
-        api.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await.unwrap();
+        api.create(
+            &PostParams::default(),
+            &Namespace {
+                metadata,
+                ..Namespace::default()
+            },
+        )
+        .await
+        .unwrap();
     }
 
     /// Settings of a server for this cluster, with a certificate and the CA to trust it by.
     pub fn config(&self) -> (Config, Pki) {
         let pki = Pki::new();
-        let mut config = Config::new(Certificates::Pem { chain: pki.chain.clone(), key: pki.key.clone() });
+        let mut config = Config::new(Certificates::Pem {
+            chain: pki.chain.clone(),
+            key: pki.key.clone(),
+        });
         config.cluster = Access::Kubeconfig(self.kubeconfig());
         config.platform = PlatformSource::Known(None);
         config.metrics_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -105,12 +124,17 @@ impl Cluster {
 }
 
 fn pairs(annotations: &[(&str, &str)]) -> BTreeMap<String, String> {
-    annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    annotations
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 pub async fn client(kubeconfig: &str) -> Client {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
     Client::try_from(config).unwrap()
 }
 
@@ -127,10 +151,16 @@ impl Pki {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test CA");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "test CA");
         let ca = params.self_signed(&key).unwrap().pem();
-        let mut pki =
-            Self { ca, chain: String::new(), key: String::new(), issuer: rcgen::Issuer::new(params, key) };
+        let mut pki = Self {
+            ca,
+            chain: String::new(),
+            key: String::new(),
+            issuer: rcgen::Issuer::new(params, key),
+        };
         (pki.chain, pki.key) = pki.issue();
         pki
     }
@@ -139,7 +169,10 @@ impl Pki {
     pub fn issue(&self) -> (String, String) {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+        (
+            params.signed_by(&key, &self.issuer).unwrap().pem(),
+            key.serialize_pem(),
+        )
     }
 }
 
@@ -163,12 +196,22 @@ impl Caller {
 
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| format!("{error:?}"))?;
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| format!("{error:?}"))?;
             let status = response.status();
-            let body = response.into_body().collect().await.map_err(|error| format!("{error:?}"))?;
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|error| format!("{error:?}"))?;
             Ok((status, body.to_bytes()))
         };
-        tokio::time::timeout(Duration::from_secs(30), exchange).await.map_err(|_| "no answer in 30 s".to_owned())?
+        tokio::time::timeout(Duration::from_secs(30), exchange)
+            .await
+            .map_err(|_| "no answer in 30 s".to_owned())?
     }
 
     pub async fn request(
@@ -178,7 +221,9 @@ impl Caller {
         media: Option<&str>,
         body: impl Into<Bytes>,
     ) -> Result<(StatusCode, String), String> {
-        let mut request = Request::builder().method(method).uri(format!("https://{}{path}", self.address));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("https://{}{path}", self.address));
         if let Some(media) = media {
             request = request.header("content-type", media);
         }
@@ -188,8 +233,14 @@ impl Caller {
 
     /// The `response` of a review of `pod`.
     pub async fn review(&self, body: impl Into<Bytes>) -> Result<Value, String> {
-        let (status, body) =
-            self.request(Method::POST, "/mutate?timeout=10s", Some("application/json"), body).await?;
+        let (status, body) = self
+            .request(
+                Method::POST,
+                "/mutate?timeout=10s",
+                Some("application/json"),
+                body,
+            )
+            .await?;
         if status != StatusCode::OK {
             return Err(format!("{status}: {body}"));
         }
@@ -214,7 +265,9 @@ pub fn tls_client(ca: &str) -> rustls::ClientConfig {
     for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(ca.as_bytes()) {
         roots.add(certificate.unwrap()).unwrap();
     }
-    rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+    rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 pub const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
@@ -254,7 +307,9 @@ pub fn review(namespace: &str, pod: &Value) -> String {
 
 /// The patch of a response.
 pub fn patch_in(response: &Value) -> Value {
-    let Some(patch) = response["patch"].as_str() else { return Value::Null };
+    let Some(patch) = response["patch"].as_str() else {
+        return Value::Null;
+    };
     assert_eq!(response["patchType"], "JSONPatch");
     serde_json::from_slice(&base64::engine::general_purpose::STANDARD.decode(patch).unwrap()).unwrap()
 }
@@ -264,7 +319,11 @@ pub fn patched(pod: &Value, response: &Value) -> Value {
     let mut pod = pod.clone();
     let patch = patch_in(response);
     if !patch.is_null() {
-        json_patch::patch(&mut pod, &serde_json::from_value::<json_patch::Patch>(patch).unwrap()).unwrap();
+        json_patch::patch(
+            &mut pod,
+            &serde_json::from_value::<json_patch::Patch>(patch).unwrap(),
+        )
+        .unwrap();
     }
     pod
 }
@@ -272,7 +331,9 @@ pub fn patched(pod: &Value, response: &Value) -> Value {
 /// The value of a variable of the first container.
 pub fn variable(pod: &Value, name: &str) -> Option<String> {
     let env = pod["spec"]["containers"][0]["env"].as_array()?;
-    env.iter().find(|variable| variable["name"] == name)?["value"].as_str().map(str::to_owned)
+    env.iter().find(|variable| variable["name"] == name)?["value"]
+        .as_str()
+        .map(str::to_owned)
 }
 
 pub fn role_in(response: &Value) -> Option<String> {
@@ -308,7 +369,12 @@ impl Load {
                 }
             });
         }
-        Self { tasks, stop, done, wrong }
+        Self {
+            tasks,
+            stop,
+            done,
+            wrong,
+        }
     }
 
     /// Waits until so many more admissions are done.
@@ -319,7 +385,9 @@ impl Load {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), waited).await.expect("admissions go on");
+        tokio::time::timeout(Duration::from_secs(60), waited)
+            .await
+            .expect("admissions go on");
     }
 
     /// Ends it; panics unless every admission was right.
@@ -330,7 +398,12 @@ impl Load {
         }
         let wrong = self.wrong.lock().unwrap();
         let done = self.done.load(Ordering::Relaxed);
-        assert!(wrong.is_empty(), "{} of {done} admissions lost or wrong, first: {}", wrong.len(), wrong[0]);
+        assert!(
+            wrong.is_empty(),
+            "{} of {done} admissions lost or wrong, first: {}",
+            wrong.len(),
+            wrong[0]
+        );
         done
     }
 }
@@ -372,7 +445,9 @@ impl Gate {
                 }
                 let passing = passing.clone();
                 connections.spawn(async move {
-                    let Ok(outbound) = TcpStream::connect(target).await else { return };
+                    let Ok(outbound) = TcpStream::connect(target).await else {
+                        return;
+                    };
                     let (inbound_read, inbound_write) = inbound.into_split();
                     let (outbound_read, outbound_write) = outbound.into_split();
                     let mut shut = passing.clone();
@@ -384,7 +459,12 @@ impl Gate {
                 });
             }
         });
-        Self { address, pass, accepted, _tasks: tasks }
+        Self {
+            address,
+            pass,
+            accepted,
+            _tasks: tasks,
+        }
     }
 
     pub fn set(&self, pass: Pass) {
@@ -416,7 +496,8 @@ async fn relay(
 pub fn metric(server: &Server, line_start: &str) -> f64 {
     let page = server.metrics().encode().unwrap();
     let line = page.lines().find(|line| line.starts_with(line_start));
-    line.and_then(|line| line.rsplit(' ').next()).map_or(0.0, |value| value.parse().unwrap())
+    line.and_then(|line| line.rsplit(' ').next())
+        .map_or(0.0, |value| value.parse().unwrap())
 }
 
 /// Waits until something is so.
@@ -426,5 +507,7 @@ pub async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), waited).await.unwrap_or_else(|_| panic!("never so: {what}"));
+    tokio::time::timeout(Duration::from_secs(30), waited)
+        .await
+        .unwrap_or_else(|_| panic!("never so: {what}"));
 }

@@ -10,13 +10,24 @@ use super::support::{Caller, Cluster, Pass, ROLE, ROLE_KEY, metric, pod, review}
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_account_that_the_watch_has_not_brought_is_read_from_the_api_once_for_all() {
     let cluster = Cluster::start().await;
-    cluster.service_account("default", "app", &[(ROLE_KEY, ROLE)]).await;
+    cluster
+        .service_account("default", "app", &[(ROLE_KEY, ROLE)])
+        .await;
     let (server, caller) = cluster.server().await;
     // The watch does not bring again what it has brought: the same as not having brought it yet.
     server.directory().clear();
     let roles = join_all((0..40).map(|_| caller.role_of("default", "app"))).await;
-    assert!(roles.iter().all(|role| role == &Ok(Some(ROLE.to_owned()))), "{roles:?}");
-    assert_eq!(metric(&server, "irsa_webhook_service_account_lookups_total{result=\"found\"}"), 1.0);
+    assert!(
+        roles.iter().all(|role| role == &Ok(Some(ROLE.to_owned()))),
+        "{roles:?}"
+    );
+    assert_eq!(
+        metric(
+            &server,
+            "irsa_webhook_service_account_lookups_total{result=\"found\"}"
+        ),
+        1.0
+    );
     assert_eq!(metric(&server, "pod_identity_webhook_missing_sa_count"), 0.0);
     server.shutdown().await;
 }
@@ -29,13 +40,30 @@ async fn one_that_does_not_exist_is_told_so_and_remembered() {
         let response = caller.review(review("default", &pod("missing"))).await.unwrap();
         assert_eq!(response["allowed"], true);
         let warning = response["warnings"][0].as_str().unwrap();
-        assert!(warning.contains("default/missing") && warning.contains("does not exist"), "{warning}");
+        assert!(
+            warning.contains("default/missing") && warning.contains("does not exist"),
+            "{warning}"
+        );
     }
-    let asked = metric(&server, "irsa_webhook_service_account_lookups_total{result=\"not_found\"}");
-    assert!((1.0..=3.0).contains(&asked), "{asked} requests for ten admissions");
-    assert_eq!(metric(&server, "irsa_webhook_admissions_total{reason=\"no_service_account\"}"), 10.0);
+    let asked = metric(
+        &server,
+        "irsa_webhook_service_account_lookups_total{result=\"not_found\"}",
+    );
+    assert!(
+        (1.0..=3.0).contains(&asked),
+        "{asked} requests for ten admissions"
+    );
+    assert_eq!(
+        metric(
+            &server,
+            "irsa_webhook_admissions_total{reason=\"no_service_account\"}"
+        ),
+        10.0
+    );
     // Created a moment later, it is found as soon as it is forgotten that it was not there.
-    cluster.service_account("default", "missing", &[(ROLE_KEY, ROLE)]).await;
+    cluster
+        .service_account("default", "missing", &[(ROLE_KEY, ROLE)])
+        .await;
     super::support::eventually("the new service account is found", async || {
         caller.role_of("default", "missing").await == Ok(Some(ROLE.to_owned()))
     })
@@ -46,7 +74,9 @@ async fn one_that_does_not_exist_is_told_so_and_remembered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_does_not_answer_costs_a_bounded_wait_and_a_warning() {
     let cluster = Cluster::start().await;
-    cluster.service_account("default", "known", &[(ROLE_KEY, ROLE)]).await;
+    cluster
+        .service_account("default", "known", &[(ROLE_KEY, ROLE)])
+        .await;
     let (mut config, pki) = cluster.config();
     config.lookup.wait = Duration::from_millis(300);
     let server = Server::start(config).await.unwrap();
@@ -58,9 +88,24 @@ async fn an_api_that_does_not_answer_costs_a_bounded_wait_and_a_warning() {
     // Far from the twenty seconds of the API; how far from 300 ms is the machine's business.
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(response["allowed"], true);
-    assert!(response["warnings"][0].as_str().unwrap().contains("did not answer in time"), "{response}");
-    assert_eq!(metric(&server, "irsa_webhook_admissions_total{reason=\"lookup_timeout\"}"), 1.0);
-    assert_eq!(caller.role_of("default", "known").await, Ok(Some(ROLE.to_owned())));
+    assert!(
+        response["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("did not answer in time"),
+        "{response}"
+    );
+    assert_eq!(
+        metric(
+            &server,
+            "irsa_webhook_admissions_total{reason=\"lookup_timeout\"}"
+        ),
+        1.0
+    );
+    assert_eq!(
+        caller.role_of("default", "known").await,
+        Ok(Some(ROLE.to_owned()))
+    );
     server.shutdown().await;
 }
 
@@ -70,8 +115,14 @@ async fn a_service_account_created_just_before_its_pod_is_never_missed() {
     let (server, caller) = cluster.server().await;
     for index in 0..20 {
         let name = format!("app-{index}");
-        cluster.service_account("default", &name, &[(ROLE_KEY, ROLE)]).await;
-        assert_eq!(caller.role_of("default", &name).await, Ok(Some(ROLE.to_owned())), "{name}");
+        cluster
+            .service_account("default", &name, &[(ROLE_KEY, ROLE)])
+            .await;
+        assert_eq!(
+            caller.role_of("default", &name).await,
+            Ok(Some(ROLE.to_owned())),
+            "{name}"
+        );
     }
     server.shutdown().await;
 }
@@ -79,12 +130,17 @@ async fn a_service_account_created_just_before_its_pod_is_never_missed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_default_and_its_removal_are_followed() {
     let cluster = Cluster::start().await;
-    cluster.namespace("team", &[("eks.amazonaws.com/sts-regional-endpoints", "false")]).await;
+    cluster
+        .namespace("team", &[("eks.amazonaws.com/sts-regional-endpoints", "false")])
+        .await;
     cluster.service_account("team", "app", &[(ROLE_KEY, ROLE)]).await;
     let (server, caller) = cluster.server().await;
     let response = caller.review(review("team", &pod("app"))).await.unwrap();
     let patched = super::support::patched(&pod("app"), &response);
-    assert_eq!(super::support::variable(&patched, "AWS_STS_REGIONAL_ENDPOINTS").as_deref(), Some("legacy"));
+    assert_eq!(
+        super::support::variable(&patched, "AWS_STS_REGIONAL_ENDPOINTS").as_deref(),
+        Some("legacy")
+    );
     let record = &patched["metadata"]["annotations"]["eks.amazonaws.com/sts-endpoint"];
     assert_eq!(record, "global,namespace");
     server.shutdown().await;

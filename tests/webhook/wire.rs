@@ -6,26 +6,41 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::support::{Cluster, ROLE, ROLE_KEY, UID, Caller, patched, pod, review, tls_client, variable};
+use super::support::{Caller, Cluster, ROLE, ROLE_KEY, UID, patched, pod, review, tls_client, variable};
 
 const JSON: Option<&str> = Some("application/json");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_of_an_annotated_service_account_gets_its_identity_in_the_version_it_was_asked_in() {
     let cluster = Cluster::start().await;
-    let annotations = [(ROLE_KEY, ROLE), ("eks.amazonaws.com/sts-regional-endpoints", "true")];
+    let annotations = [
+        (ROLE_KEY, ROLE),
+        ("eks.amazonaws.com/sts-regional-endpoints", "true"),
+    ];
     cluster.service_account("default", "app", &annotations).await;
     let (server, caller) = cluster.server().await;
     for version in ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"] {
         let body = review("default", &pod("app")).replace("admission.k8s.io/v1", version);
-        let (status, text) = caller.request(Method::POST, "/mutate?timeout=10s", JSON, body).await.unwrap();
+        let (status, text) = caller
+            .request(Method::POST, "/mutate?timeout=10s", JSON, body)
+            .await
+            .unwrap();
         assert_eq!(status, StatusCode::OK, "{text}");
         let answer: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!((&answer["kind"], &answer["apiVersion"]), (&json!("AdmissionReview"), &json!(version)));
-        assert_eq!((&answer["response"]["uid"], &answer["response"]["allowed"]), (&json!(UID), &json!(true)));
+        assert_eq!(
+            (&answer["kind"], &answer["apiVersion"]),
+            (&json!("AdmissionReview"), &json!(version))
+        );
+        assert_eq!(
+            (&answer["response"]["uid"], &answer["response"]["allowed"]),
+            (&json!(UID), &json!(true))
+        );
         let pod = patched(&pod("app"), &answer["response"]);
         assert_eq!(variable(&pod, "AWS_ROLE_ARN").as_deref(), Some(ROLE));
-        assert_eq!(variable(&pod, "AWS_STS_REGIONAL_ENDPOINTS").as_deref(), Some("regional"));
+        assert_eq!(
+            variable(&pod, "AWS_STS_REGIONAL_ENDPOINTS").as_deref(),
+            Some("regional")
+        );
         assert_eq!(variable(&pod, "A").as_deref(), Some("b"));
         // Reinvocation: what came out, sent in again, needs nothing.
         let again = caller.review(review("default", &pod)).await.unwrap();
@@ -45,21 +60,108 @@ async fn bad_requests_get_a_precise_answer_with_the_right_status() {
     let good = review("default", &pod("app"));
     let large = "x".repeat(64 * 1024 + 1);
     for (method, path, media, body, status, part) in [
-        (Method::GET, "/mutate", JSON, "", StatusCode::METHOD_NOT_ALLOWED, "POST"),
-        (Method::DELETE, "/mutate", JSON, "", StatusCode::METHOD_NOT_ALLOWED, "POST"),
-        (Method::POST, "/mutate", Some("text/plain"), good.as_str(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "application/json"),
-        (Method::POST, "/mutate", None, good.as_str(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "application/json"),
-        (Method::POST, "/mutate", JSON, "", StatusCode::BAD_REQUEST, "not an AdmissionReview"),
-        (Method::POST, "/mutate", JSON, "{\"kind\":", StatusCode::BAD_REQUEST, "not an AdmissionReview"),
-        (Method::POST, "/mutate", JSON, "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}", StatusCode::BAD_REQUEST, "`Pod`"),
-        (Method::POST, "/mutate", JSON, large.as_str(), StatusCode::PAYLOAD_TOO_LARGE, "65536"),
-        (Method::POST, "/elsewhere", JSON, good.as_str(), StatusCode::NOT_FOUND, "/mutate"),
-        (Method::GET, "/debug/alpha/deny", None, "", StatusCode::NOT_FOUND, "not found"),
-        (Method::POST, "/healthz", None, "", StatusCode::METHOD_NOT_ALLOWED, "GET"),
+        (
+            Method::GET,
+            "/mutate",
+            JSON,
+            "",
+            StatusCode::METHOD_NOT_ALLOWED,
+            "POST",
+        ),
+        (
+            Method::DELETE,
+            "/mutate",
+            JSON,
+            "",
+            StatusCode::METHOD_NOT_ALLOWED,
+            "POST",
+        ),
+        (
+            Method::POST,
+            "/mutate",
+            Some("text/plain"),
+            good.as_str(),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "application/json",
+        ),
+        (
+            Method::POST,
+            "/mutate",
+            None,
+            good.as_str(),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "application/json",
+        ),
+        (
+            Method::POST,
+            "/mutate",
+            JSON,
+            "",
+            StatusCode::BAD_REQUEST,
+            "not an AdmissionReview",
+        ),
+        (
+            Method::POST,
+            "/mutate",
+            JSON,
+            "{\"kind\":",
+            StatusCode::BAD_REQUEST,
+            "not an AdmissionReview",
+        ),
+        (
+            Method::POST,
+            "/mutate",
+            JSON,
+            "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}",
+            StatusCode::BAD_REQUEST,
+            "`Pod`",
+        ),
+        (
+            Method::POST,
+            "/mutate",
+            JSON,
+            large.as_str(),
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "65536",
+        ),
+        (
+            Method::POST,
+            "/elsewhere",
+            JSON,
+            good.as_str(),
+            StatusCode::NOT_FOUND,
+            "/mutate",
+        ),
+        (
+            Method::GET,
+            "/debug/alpha/deny",
+            None,
+            "",
+            StatusCode::NOT_FOUND,
+            "not found",
+        ),
+        (
+            Method::POST,
+            "/healthz",
+            None,
+            "",
+            StatusCode::METHOD_NOT_ALLOWED,
+            "GET",
+        ),
         (Method::GET, "/healthz", None, "", StatusCode::OK, "ok"),
-        (Method::POST, "/mutate", Some("application/json; charset=utf-8"), good.as_str(), StatusCode::OK, "allowed"),
+        (
+            Method::POST,
+            "/mutate",
+            Some("application/json; charset=utf-8"),
+            good.as_str(),
+            StatusCode::OK,
+            "allowed",
+        ),
     ] {
-        let (got, text) = caller.request(method.clone(), path, media, body.to_owned()).await.unwrap();
+        let (got, text) = caller
+            .request(method.clone(), path, media, body.to_owned())
+            .await
+            .unwrap();
         assert_eq!(got, status, "{method} {path} {media:?}: {text}");
         assert!(text.contains(part), "{method} {path} {media:?}: {text}");
     }
@@ -76,24 +178,38 @@ async fn a_body_that_does_not_come_is_answered_and_one_without_a_length_is_cappe
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls_client(&pki.ca)));
     let connect = async || {
         let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
-        connector.connect("127.0.0.1".try_into().unwrap(), stream).await.unwrap()
+        connector
+            .connect("127.0.0.1".try_into().unwrap(), stream)
+            .await
+            .unwrap()
     };
     let head = "POST /mutate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let read = async |mut stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>| {
         let mut text = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut text)).await.unwrap();
+        let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut text))
+            .await
+            .unwrap();
         String::from_utf8_lossy(&text).into_owned()
     };
 
     let mut slow = connect().await;
-    slow.write_all(format!("{head}content-length: 1000\r\n\r\n{{").as_bytes()).await.unwrap();
+    slow.write_all(format!("{head}content-length: 1000\r\n\r\n{{").as_bytes())
+        .await
+        .unwrap();
     let answer = read(slow).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
 
     let mut endless = connect().await;
-    endless.write_all(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes()).await.unwrap();
+    endless
+        .write_all(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     for _ in 0..40 {
-        if endless.write_all(format!("400\r\n{}\r\n", " ".repeat(1024)).as_bytes()).await.is_err() {
+        if endless
+            .write_all(format!("400\r\n{}\r\n", " ".repeat(1024)).as_bytes())
+            .await
+            .is_err()
+        {
             break;
         }
     }
@@ -105,7 +221,9 @@ async fn a_body_that_does_not_come_is_answered_and_one_without_a_length_is_cappe
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_creation_of_a_pod_is_admitted_untouched() {
     let cluster = Cluster::start().await;
-    cluster.service_account("default", "app", &[(ROLE_KEY, ROLE)]).await;
+    cluster
+        .service_account("default", "app", &[(ROLE_KEY, ROLE)])
+        .await;
     let (server, caller) = cluster.server().await;
     let base: Value = serde_json::from_str(&review("default", &pod("app"))).unwrap();
     for change in [
@@ -134,7 +252,11 @@ async fn readiness_lists_every_reason_and_comes_with_the_caches() {
     let caller = Caller::new(server.address(), &pki.ca);
     let (status, page) = caller.request(Method::GET, "/readyz", None, "").await.unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    for line in ["[+]certificate ok", "[-]serviceaccounts not ready:", "[-]namespaces not ready:"] {
+    for line in [
+        "[+]certificate ok",
+        "[-]serviceaccounts not ready:",
+        "[-]namespaces not ready:",
+    ] {
         assert!(page.contains(line), "{line} in {page}");
     }
     cluster.gate.set(super::support::Pass::Open);
@@ -147,8 +269,13 @@ async fn readiness_lists_every_reason_and_comes_with_the_caches() {
 #[tokio::test(flavor = "multi_thread")]
 async fn warnings_tell_the_user_what_is_wrong_with_the_annotations() {
     let cluster = Cluster::start().await;
-    cluster.service_account("default", "typo", &[("eks.amazon.com/role-arn", ROLE)]).await;
-    let annotations = [(ROLE_KEY, ROLE), ("eks.amazonaws.com/sts-regional-endpoints", "regional")];
+    cluster
+        .service_account("default", "typo", &[("eks.amazon.com/role-arn", ROLE)])
+        .await;
+    let annotations = [
+        (ROLE_KEY, ROLE),
+        ("eks.amazonaws.com/sts-regional-endpoints", "regional"),
+    ];
     cluster.service_account("default", "boolean", &annotations).await;
     let (server, caller) = cluster.server().await;
     let response = caller.review(review("default", &pod("typo"))).await.unwrap();
@@ -156,7 +283,10 @@ async fn warnings_tell_the_user_what_is_wrong_with_the_annotations() {
     let warning = response["warnings"][0].as_str().unwrap();
     assert!(warning.contains("eks.amazonaws.com/role-arn"), "{warning}");
     let response = caller.review(review("default", &pod("boolean"))).await.unwrap();
-    assert!(response["warnings"].to_string().contains("is no boolean"), "{response}");
+    assert!(
+        response["warnings"].to_string().contains("is no boolean"),
+        "{response}"
+    );
     assert!(!response["patch"].is_null());
     let page = server.metrics().encode().unwrap();
     for line in [
@@ -175,12 +305,17 @@ async fn warnings_tell_the_user_what_is_wrong_with_the_annotations() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_required_identity_that_cannot_be_given_refuses_the_pod() {
     let cluster = Cluster::start().await;
-    cluster.service_account("default", "app", &[(ROLE_KEY, ROLE)]).await;
+    cluster
+        .service_account("default", "app", &[(ROLE_KEY, ROLE)])
+        .await;
     cluster.service_account("default", "plain", &[]).await;
     let (server, caller) = cluster.server().await;
     let ask = async |name: &str| {
         let body = review("default", &pod(name));
-        let (status, text) = caller.request(Method::POST, "/mutate/required", JSON, body).await.unwrap();
+        let (status, text) = caller
+            .request(Method::POST, "/mutate/required", JSON, body)
+            .await
+            .unwrap();
         assert_eq!(status, StatusCode::OK, "{text}");
         serde_json::from_str::<Value>(&text).unwrap()["response"].take()
     };
@@ -188,7 +323,13 @@ async fn a_required_identity_that_cannot_be_given_refuses_the_pod() {
     for name in ["plain", "missing"] {
         let response = ask(name).await;
         assert_eq!(response["allowed"], false, "{response}");
-        assert!(response["status"]["message"].as_str().unwrap().contains("needs an identity"), "{response}");
+        assert!(
+            response["status"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("needs an identity"),
+            "{response}"
+        );
     }
     server.shutdown().await;
 }
@@ -196,16 +337,27 @@ async fn a_required_identity_that_cannot_be_given_refuses_the_pod() {
 #[tokio::test(flavor = "multi_thread")]
 async fn debug_handlers_answer_only_when_they_are_switched_on() {
     let cluster = Cluster::start().await;
-    cluster.service_account("default", "app", &[(ROLE_KEY, ROLE)]).await;
+    cluster
+        .service_account("default", "app", &[(ROLE_KEY, ROLE)])
+        .await;
     let (mut config, pki) = cluster.config();
     config.debug_handlers = true;
     let server = Server::start(config).await.unwrap();
     server.ready(Duration::from_secs(20)).await.unwrap();
     let caller = Caller::new(server.address(), &pki.ca);
-    let (status, _) = caller.request(Method::GET, "/debug/alpha/500", None, "").await.unwrap();
+    let (status, _) = caller
+        .request(Method::GET, "/debug/alpha/500", None, "")
+        .await
+        .unwrap();
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-    let (_, deny) = caller.request(Method::GET, "/debug/alpha/deny", None, "").await.unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&deny).unwrap()["response"]["allowed"], false);
+    let (_, deny) = caller
+        .request(Method::GET, "/debug/alpha/deny", None, "")
+        .await
+        .unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(&deny).unwrap()["response"]["allowed"],
+        false
+    );
     let address = server.metrics_address().unwrap();
     let page = plain(address, "/debug/alpha/cache").await;
     assert!(page.contains("\"default/app\"") && page.contains(ROLE), "{page}");

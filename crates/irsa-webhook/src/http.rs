@@ -19,6 +19,9 @@ use crate::readiness::Readiness;
 /// The unit in which memory for bodies is counted.
 const BLOCK: usize = 1024;
 
+/// Bodies up to this size do not wait for room: the limit of connections bounds their sum, and nearly all are smaller.
+const SMALL: usize = 64 * 1024;
+
 type Answer = Response<Full<Bytes>>;
 
 /// What the handlers of a server share.
@@ -36,7 +39,13 @@ pub(crate) struct Routes {
 impl Routes {
     /// Memory for bodies, in blocks.
     pub(crate) fn inflight(limits: &Limits) -> Semaphore {
-        Semaphore::new((limits.inflight_bytes / BLOCK).clamp(1, Semaphore::MAX_PERMITS))
+        Semaphore::new(
+            limits
+                .inflight_bytes
+                .max(limits.body_bytes)
+                .div_ceil(BLOCK)
+                .min(Semaphore::MAX_PERMITS),
+        )
     }
 }
 
@@ -175,23 +184,23 @@ impl Refused {
     }
 }
 
-/// Memory for one body, given back when its answer is made.
+/// Memory for one large body, given back when its answer is made.
 struct Held<'a> {
     semaphore: &'a Semaphore,
     blocks: usize,
 }
 
 impl Held<'_> {
-    async fn grow(&mut self, bytes: usize) {
-        let wanted = bytes.div_ceil(BLOCK).saturating_sub(self.blocks);
-        if wanted == 0 {
+    /// Waits for room for a whole body at once: bodies that held room in part would wait for each other for ever.
+    async fn reserve(&mut self, bytes: usize) {
+        let Ok(blocks) = u32::try_from(bytes.div_ceil(BLOCK)) else {
             return;
-        }
-        // More than a third of all at once is never wanted: a body is capped far below.
-        let Ok(count) = u32::try_from(wanted) else { return };
-        if let Ok(permit) = self.semaphore.acquire_many(count).await {
+        };
+        if self.blocks == 0
+            && let Ok(permit) = self.semaphore.acquire_many(blocks).await
+        {
             permit.forget();
-            self.blocks += wanted;
+            self.blocks = bytes.div_ceil(BLOCK);
         }
     }
 }
@@ -212,6 +221,9 @@ async fn read_body<'a>(
     if announced > limits.body_bytes {
         return Err(Refused::TooLarge);
     }
+    // A body that does not tell its size may be as large as any.
+    let whole = usize::try_from(body.size_hint().exact().unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let whole = whole.min(limits.body_bytes);
     let mut held = Held {
         semaphore: inflight,
         blocks: 0,
@@ -237,9 +249,11 @@ async fn read_body<'a>(
         if length > limits.body_bytes {
             return Err(Refused::TooLarge);
         }
-        tokio::select! {
-            () = held.grow(length) => {}
-            () = &mut deadline => return Err(Refused::NoMemory),
+        if length > SMALL {
+            tokio::select! {
+                () = held.reserve(whole) => {}
+                () = &mut deadline => return Err(Refused::NoMemory),
+            }
         }
         // Most bodies come in one or two pieces; only then is the second one copied behind the first.
         if first.is_empty() && rest.is_empty() {

@@ -36,10 +36,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Status(commands::status::Args),
+    Explain(Box<commands::explain::Args>),
     Url(commands::url::Args),
     Check(commands::check::Args),
     Demo(commands::demo::Args),
     Lab(commands::lab::Args),
+    Sts(commands::sts::Args),
     Webhook(Box<commands::webhook::Args>),
     Install(Box<commands::install::Args>),
     Uninstall(Box<commands::uninstall::Args>),
@@ -53,10 +55,12 @@ pub(crate) enum Command {
 pub(crate) async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Status(args) => commands::status::run(&args, output).await,
+        Command::Explain(args) => commands::explain::run(&args, output).await,
         Command::Url(args) => commands::url::run(&args, output),
         Command::Check(args) => commands::check::run(&args, output),
         Command::Demo(args) => commands::demo::run(args, output).await,
         Command::Lab(args) => commands::lab::run(args, output).await,
+        Command::Sts(args) => commands::sts::run(args, output).await,
         Command::Webhook(args) => commands::webhook::run(*args, output).await,
         Command::Install(args) => commands::install::run(&args, output),
         Command::Uninstall(args) => commands::uninstall::run(&args, output),

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod fleet;
 pub(crate) mod install;
 pub(crate) mod lab;
@@ -10,6 +11,7 @@ pub(crate) mod man;
 pub(crate) mod offline;
 pub(crate) mod oidc;
 pub(crate) mod status;
+pub(crate) mod sts;
 pub(crate) mod uninstall;
 pub(crate) mod url;
 pub(crate) mod version;

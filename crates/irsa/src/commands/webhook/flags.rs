@@ -1,0 +1,519 @@
+//! The flags of `irsa webhook`: those of the Go webhook in their spelling and with their defaults, and ours. Each has an
+//! environment variable, `IRSA_WEBHOOK_` and its name.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use irsa_core::arn::Compose;
+use irsa_core::endpoint::{EndpointType, GlobalValue, Platform};
+use irsa_core::settings::{ContainerCredentialsSettings, Settings};
+use irsa_webhook::certificates::files::Files;
+use irsa_webhook::certificates::managed::Managed;
+use irsa_webhook::config::PlatformSource;
+use irsa_webhook::directory::lookup;
+use irsa_webhook::tls::{MinVersion, TlsOptions};
+use irsa_webhook::{Certificates, Cluster, Config, Drain, Limits, imds};
+
+use super::{go, klog};
+
+/// Whose behaviour the mutated pod has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Compat {
+    /// Ours: what users of the Go webhook suffer from is fixed
+    None,
+    /// The Go webhook's, pod for pod after the patch
+    Upstream,
+}
+
+/// Give the pods of annotated service accounts their identity and their STS endpoint (the admission webhook)
+///
+/// A drop-in for aws/amazon-eks-pod-identity-webhook: the same flags, annotations, paths and metrics. See docs/webhook.md
+/// for what differs and why.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) log: klog::Logging,
+    #[command(flatten)]
+    pub(super) server: Server,
+    #[command(flatten)]
+    pub(super) identity: Identity,
+    #[command(flatten)]
+    pub(super) endpoint: Endpoint,
+    #[command(flatten)]
+    pub(super) credentials: ContainerCredentials,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Server and Kubernetes API")]
+pub(crate) struct Server {
+    /// Port to listen on
+    #[arg(long, default_value_t = 443, env = "IRSA_WEBHOOK_PORT")]
+    port: u16,
+    /// Port to listen on for metrics (http)
+    #[arg(long, default_value_t = 9999, env = "IRSA_WEBHOOK_METRICS_PORT")]
+    metrics_port: u16,
+    /// Address to listen on for both ports; all addresses when left out
+    #[arg(long, value_name = "ADDRESS", env = "IRSA_WEBHOOK_BIND_ADDRESS")]
+    bind_address: Option<IpAddr>,
+    /// (out-of-cluster) Path of the kubeconfig
+    #[arg(long, value_name = "FILE", env = "IRSA_WEBHOOK_KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// (out-of-cluster) The URL of the API server
+    #[arg(long, value_name = "URL", env = "IRSA_WEBHOOK_KUBE_API")]
+    kube_api: Option<String>,
+    /// Make the serving certificate itself and keep it in a Secret; false takes it from --tls-cert and --tls-key
+    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", env = "IRSA_WEBHOOK_IN_CLUSTER")]
+    in_cluster: bool,
+    /// The namespace of this webhook, its Secret and its ConfigMap
+    #[arg(long, default_value = "eks", env = "IRSA_WEBHOOK_NAMESPACE")]
+    namespace: String,
+    /// (in-cluster) The Service in front of this webhook
+    #[arg(
+        long,
+        default_value = "pod-identity-webhook",
+        env = "IRSA_WEBHOOK_SERVICE_NAME"
+    )]
+    service_name: String,
+    /// (in-cluster) The Secret that keeps CA and serving certificate
+    #[arg(long, default_value = "pod-identity-webhook", env = "IRSA_WEBHOOK_TLS_SECRET")]
+    tls_secret: String,
+    /// (in-cluster) The MutatingWebhookConfiguration whose caBundle is kept right; empty to leave it to somebody else
+    #[arg(
+        long,
+        default_value = "pod-identity-webhook",
+        value_name = "NAME",
+        env = "IRSA_WEBHOOK_WEBHOOK_CONFIGURATION"
+    )]
+    webhook_configuration: String,
+    /// (in-cluster) A further name or address that the serving certificate is good for; may be repeated
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "IRSA_WEBHOOK_TLS_NAME",
+        value_delimiter = ','
+    )]
+    tls_name: Vec<String>,
+    /// (in-cluster) How long a serving certificate is valid; it is renewed after two thirds of that
+    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "2160h", env = "IRSA_WEBHOOK_CERTIFICATE_LIFETIME")]
+    certificate_lifetime: Duration,
+    /// (in-cluster) How long a CA is valid; the next one is trusted beside it after two thirds of that
+    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "8760h", env = "IRSA_WEBHOOK_CA_LIFETIME")]
+    ca_lifetime: Duration,
+    /// (in-cluster) How long a new CA is trusted before it signs what is served
+    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "2m", env = "IRSA_WEBHOOK_CA_OVERLAP")]
+    ca_overlap: Duration,
+    /// (out-of-cluster) TLS certificate file, read again when it changes
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/webhook/certs/tls.crt",
+        env = "IRSA_WEBHOOK_TLS_CERT"
+    )]
+    tls_cert: PathBuf,
+    /// (out-of-cluster) TLS key file, read again when it changes
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/webhook/certs/tls.key",
+        env = "IRSA_WEBHOOK_TLS_KEY"
+    )]
+    tls_key: PathBuf,
+    /// How often files are looked at
+    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "10s", env = "IRSA_WEBHOOK_POLL_INTERVAL")]
+    poll_interval: Duration,
+    /// Comma-separated cipher suites for TLS 1.2, in the names of Go; all that are offered when left out
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "IRSA_WEBHOOK_TLS_CIPHER_SUITES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    tls_cipher_suites: String,
+    /// The minimum TLS version: 1.2 or 1.3
+    #[arg(
+        long,
+        value_name = "VERSION",
+        env = "IRSA_WEBHOOK_TLS_MIN_VERSION",
+        default_value = "",
+        hide_default_value = true
+    )]
+    tls_min_version: String,
+    /// Connections open at once; at the limit the ones that carry nothing make room
+    #[arg(long, default_value_t = 1000, env = "IRSA_WEBHOOK_MAX_CONNECTIONS")]
+    max_connections: usize,
+    /// On SIGTERM: how long to go on accepting while no longer ready, so that everybody hears of it
+    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "5s", env = "IRSA_WEBHOOK_SHUTDOWN_DELAY")]
+    shutdown_delay: Duration,
+    /// On SIGTERM, after that: how long open connections and requests may take
+    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "10s", env = "IRSA_WEBHOOK_SHUTDOWN_TIMEOUT")]
+    shutdown_timeout: Duration,
+    /// Serve /debug/alpha/cache, cache/clear, deny and 500
+    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", env = "IRSA_WEBHOOK_ENABLE_DEBUGGING_HANDLERS")]
+    enable_debugging_handlers: bool,
+    /// Accepted and without effect: the watch needs no resync, nothing is read twice
+    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "60s", hide = true)]
+    _resync_period: Duration,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Identity")]
+pub(crate) struct Identity {
+    /// The prefix of the annotations
+    #[arg(
+        long,
+        default_value = "eks.amazonaws.com",
+        env = "IRSA_WEBHOOK_ANNOTATION_PREFIX"
+    )]
+    annotation_prefix: String,
+    /// The audience of tokens, unless annotated
+    #[arg(
+        long,
+        default_value = "sts.amazonaws.com",
+        env = "IRSA_WEBHOOK_TOKEN_AUDIENCE"
+    )]
+    token_audience: String,
+    /// Where tokens are mounted
+    #[arg(
+        long,
+        default_value = "/var/run/secrets/eks.amazonaws.com/serviceaccount",
+        env = "IRSA_WEBHOOK_TOKEN_MOUNT_PATH"
+    )]
+    token_mount_path: String,
+    /// Seconds that a token is valid, unless annotated; 600 at least
+    #[arg(
+        long,
+        default_value_t = 86_400,
+        allow_negative_numbers = true,
+        env = "IRSA_WEBHOOK_TOKEN_EXPIRATION"
+    )]
+    token_expiration: i64,
+    /// Read the ConfigMap pod-identity-webhook, which names roles of service accounts without annotations
+    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", env = "IRSA_WEBHOOK_WATCH_CONFIG_MAP")]
+    watch_config_map: bool,
+    /// Allow a role's name or path instead of its ARN; account and partition come from the instance's metadata, or from the two flags below
+    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", env = "IRSA_WEBHOOK_COMPOSE_ROLE_ARN")]
+    compose_role_arn: bool,
+    /// The account for --compose-role-arn, where there is no instance metadata
+    #[arg(
+        long,
+        value_name = "ACCOUNT",
+        requires = "compose_role_arn",
+        env = "IRSA_WEBHOOK_COMPOSE_ROLE_ACCOUNT"
+    )]
+    compose_role_account: Option<String>,
+    /// The partition for --compose-role-arn
+    #[arg(
+        long,
+        value_name = "PARTITION",
+        requires = "compose_role_account",
+        default_value = "aws",
+        env = "IRSA_WEBHOOK_COMPOSE_ROLE_PARTITION"
+    )]
+    compose_role_partition: String,
+    /// How long a pod may wait for a service account that is not known yet; 2s unless --compat upstream, which has 0
+    #[arg(long, value_name = "DURATION", value_parser = go::duration, env = "IRSA_WEBHOOK_SERVICE_ACCOUNT_LOOKUP_GRACE_PERIOD")]
+    service_account_lookup_grace_period: Option<Duration>,
+    /// Reads of unknown service accounts per second, in the long run
+    #[arg(long, default_value_t = 10.0, env = "IRSA_WEBHOOK_SERVICE_ACCOUNT_LOOKUP_QPS")]
+    service_account_lookup_qps: f64,
+    /// Reads of unknown service accounts at once
+    #[arg(long, default_value_t = 20, env = "IRSA_WEBHOOK_SERVICE_ACCOUNT_LOOKUP_BURST")]
+    service_account_lookup_burst: u32,
+    /// Set AWS_ROLE_SESSION_NAME to the pod's name, so that CloudTrail tells pods apart
+    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", env = "IRSA_WEBHOOK_ROLE_SESSION_NAME")]
+    role_session_name: bool,
+    /// Record endpoint type and its source in an annotation of mutated pods; true unless --compat upstream
+    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true", env = "IRSA_WEBHOOK_RECORD")]
+    record: Option<bool>,
+    /// Whose behaviour the mutated pod has
+    #[arg(long, value_enum, default_value = "none", env = "IRSA_WEBHOOK_COMPAT")]
+    compat: Compat,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "STS endpoint")]
+pub(crate) struct Endpoint {
+    /// Fill in AWS_REGION and AWS_DEFAULT_REGION where a container has no region
+    #[arg(
+        long,
+        value_name = "REGION",
+        env = "IRSA_WEBHOOK_AWS_DEFAULT_REGION",
+        default_value = "",
+        hide_default_value = true
+    )]
+    aws_default_region: String,
+    /// The endpoint type of service accounts that say nothing: true is regional, false is global
+    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true", env = "IRSA_WEBHOOK_STS_REGIONAL_ENDPOINT")]
+    sts_regional_endpoint: Option<bool>,
+    /// What is written for a chosen global endpoint: legacy, omit or global; legacy unless --compat upstream, which omits it
+    #[arg(long, value_name = "VALUE", env = "IRSA_WEBHOOK_GLOBAL_ENDPOINT_VALUE")]
+    global_endpoint_value: Option<GlobalValue>,
+    /// The Kubernetes version of the EKS cluster, such as 1.29; asked of the API when left out, `none` for a cluster that is not EKS
+    #[arg(long, value_name = "VERSION", env = "IRSA_WEBHOOK_KUBERNETES")]
+    kubernetes: Option<String>,
+    /// The EKS platform version, such as eks.1, which the API does not tell
+    #[arg(
+        long,
+        value_name = "VERSION",
+        requires = "kubernetes",
+        env = "IRSA_WEBHOOK_PLATFORM"
+    )]
+    platform: Option<String>,
+    /// Let a namespace's annotation say the endpoint type of its service accounts; true unless --compat upstream
+    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true", env = "IRSA_WEBHOOK_NAMESPACE_DEFAULTS")]
+    namespace_defaults: Option<bool>,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Container credentials (EKS Pod Identity)")]
+pub(crate) struct ContainerCredentials {
+    /// The file that lists service accounts with container credentials
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "IRSA_WEBHOOK_WATCH_CONTAINER_CREDENTIALS_CONFIG",
+        default_value = "",
+        hide_default_value = true
+    )]
+    watch_container_credentials_config: String,
+    /// The audience of their tokens
+    #[arg(
+        long,
+        default_value = "pods.eks.amazonaws.com",
+        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_AUDIENCE"
+    )]
+    container_credentials_audience: String,
+    /// Where their tokens are mounted
+    #[arg(
+        long,
+        default_value = "/var/run/secrets/pods.eks.amazonaws.com/serviceaccount",
+        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_TOKEN_MOUNT_PATH"
+    )]
+    container_credentials_token_mount_path: String,
+    /// The name of the volume
+    #[arg(
+        long,
+        default_value = "eks-pod-identity-token",
+        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_TOKEN_VOLUME_NAME"
+    )]
+    container_credentials_token_volume_name: String,
+    /// The file within the volume
+    #[arg(
+        long,
+        default_value = "eks-pod-identity-token",
+        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_TOKEN_PATH"
+    )]
+    container_credentials_token_path: String,
+    /// Where credentials are fetched
+    #[arg(
+        long,
+        default_value = "http://169.254.170.23/v1/credentials",
+        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_FULL_URI"
+    )]
+    container_credentials_full_uri: String,
+}
+
+impl Args {
+    /// The settings that these flags mean, the instance's metadata included if they ask for it.
+    ///
+    /// # Errors
+    /// A flag that cannot be honoured, in a sentence that says what to do.
+    pub(super) async fn config(self) -> anyhow::Result<Config> {
+        let Self {
+            log: _,
+            server,
+            identity,
+            endpoint,
+            credentials,
+        } = self;
+        let upstream = identity.compat == Compat::Upstream;
+        let settings = settings(&identity, &endpoint, &credentials).await?;
+        let platform = platform(&endpoint, upstream)?;
+        let wait = if upstream {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(2)
+        };
+        if !(identity.service_account_lookup_qps.is_finite() && identity.service_account_lookup_qps > 0.0) {
+            bail!("--service-account-lookup-qps must be a number greater than zero");
+        }
+        let lookup = lookup::Options {
+            wait: identity.service_account_lookup_grace_period.unwrap_or(wait),
+            per_second: identity.service_account_lookup_qps,
+            burst: f64::from(identity.service_account_lookup_burst.max(1)),
+            ..lookup::Options::default()
+        };
+        let address = |port| SocketAddr::new(server.bind_address.unwrap_or_else(every_address), port);
+        let config = Config {
+            listen: address(server.port),
+            metrics_listen: Some(address(server.metrics_port)),
+            cluster: match (server.kubeconfig.clone(), server.kube_api.clone()) {
+                (kubeconfig, Some(url)) if !url.is_empty() => Cluster::Address { url, kubeconfig },
+                (Some(path), _) => Cluster::File(path),
+                (None, _) => Cluster::Infer,
+            },
+            tls: TlsOptions {
+                min_version: match server.tls_min_version.as_str() {
+                    "" => MinVersion::default(),
+                    text => MinVersion::parse(text).context("--tls-min-version")?,
+                },
+                cipher_suites: TlsOptions::parse_cipher_suites(&server.tls_cipher_suites)
+                    .context("--tls-cipher-suites")?,
+            },
+            certificates: server.certificates()?,
+            settings,
+            platform,
+            config_map_namespace: identity.watch_config_map.then(|| server.namespace.clone()),
+            container_credentials: Some(credentials.watch_container_credentials_config)
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
+            poll: server.poll_interval,
+            lookup,
+            limits: Limits {
+                connections: server.max_connections.max(1),
+                ..Limits::default()
+            },
+            drain: Drain {
+                announce: server.shutdown_delay,
+                linger: server.shutdown_timeout / 2,
+                finish: server.shutdown_timeout / 2,
+            },
+            debug_handlers: server.enable_debugging_handlers,
+        };
+        Ok(config)
+    }
+}
+
+impl Server {
+    fn certificates(&self) -> anyhow::Result<Certificates> {
+        if !self.in_cluster {
+            return Ok(Certificates::Files(Files {
+                cert: self.tls_cert.clone(),
+                key: self.tls_key.clone(),
+                poll: self.poll_interval.max(Duration::from_millis(10)),
+            }));
+        }
+        if self.ca_lifetime < self.certificate_lifetime {
+            bail!(
+                "--ca-lifetime must not be shorter than --certificate-lifetime: a certificate cannot outlive its CA"
+            );
+        }
+        if self.ca_overlap * 6 > self.certificate_lifetime {
+            bail!("--ca-overlap is too long for --certificate-lifetime: it must be a sixth of it at most");
+        }
+        Ok(Certificates::Managed(Managed {
+            namespace: self.namespace.clone(),
+            secret: self.tls_secret.clone(),
+            service: self.service_name.clone(),
+            names: self.tls_name.clone(),
+            webhook_configuration: Some(self.webhook_configuration.clone()).filter(|name| !name.is_empty()),
+            ca_lifetime: self.ca_lifetime,
+            leaf_lifetime: self.certificate_lifetime,
+            overlap: self.ca_overlap,
+            poll: self.poll_interval.max(Duration::from_millis(50)),
+        }))
+    }
+}
+
+async fn settings(
+    identity: &Identity,
+    endpoint: &Endpoint,
+    credentials: &ContainerCredentials,
+) -> anyhow::Result<Settings> {
+    let mut settings = Settings {
+        annotation_prefix: identity.annotation_prefix.as_str().into(),
+        audience: identity.token_audience.as_str().into(),
+        mount_path: identity.token_mount_path.as_str().into(),
+        region: Some(endpoint.aws_default_region.as_str())
+            .filter(|region| !region.is_empty())
+            .map(Into::into),
+        flag: endpoint.sts_regional_endpoint.map(EndpointType::from_regional),
+        compose: compose(identity).await?,
+        session_name: identity.role_session_name,
+        record: identity.record.unwrap_or(true),
+        namespace_defaults: endpoint.namespace_defaults.unwrap_or(true),
+        global_value: endpoint.global_endpoint_value.unwrap_or_default(),
+        container_credentials: ContainerCredentialsSettings {
+            audience: credentials.container_credentials_audience.as_str().into(),
+            mount_path: credentials.container_credentials_token_mount_path.as_str().into(),
+            volume_name: credentials
+                .container_credentials_token_volume_name
+                .as_str()
+                .into(),
+            token_path: credentials.container_credentials_token_path.as_str().into(),
+            full_uri: credentials.container_credentials_full_uri.as_str().into(),
+        },
+        ..Settings::default()
+    };
+    settings.set_token_expiration(identity.token_expiration);
+    if identity.compat == Compat::None {
+        return Ok(settings);
+    }
+    for (flag, given) in [
+        ("--record", identity.record == Some(true)),
+        ("--role-session-name", identity.role_session_name),
+        ("--namespace-defaults", endpoint.namespace_defaults == Some(true)),
+        (
+            "--global-endpoint-value",
+            endpoint
+                .global_endpoint_value
+                .is_some_and(|value| value != GlobalValue::Omit),
+        ),
+        ("--kubernetes", endpoint.kubernetes.is_some()),
+    ] {
+        if given {
+            bail!(
+                "{flag} cannot be honoured with --compat upstream, where a pod comes out as from the Go webhook; drop one of the two"
+            );
+        }
+    }
+    Ok(settings.upstream())
+}
+
+async fn compose(identity: &Identity) -> anyhow::Result<Option<Compose>> {
+    if !identity.compose_role_arn {
+        return Ok(None);
+    }
+    if let Some(account) = &identity.compose_role_account {
+        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+            bail!("--compose-role-account `{account}` is no account: it has twelve digits");
+        }
+        return Ok(Some(Compose {
+            account: account.as_str().into(),
+            partition: identity.compose_role_partition.as_str().into(),
+        }));
+    }
+    let found = imds::compose(&imds::Options::from_env()).await.context(
+        "--compose-role-arn: the instance's metadata cannot be read; pass --compose-role-account instead",
+    )?;
+    Ok(Some(found))
+}
+
+fn platform(endpoint: &Endpoint, upstream: bool) -> anyhow::Result<PlatformSource> {
+    if upstream {
+        return Ok(PlatformSource::Known(None));
+    }
+    match endpoint.kubernetes.as_deref() {
+        None => Ok(PlatformSource::Ask),
+        Some("none") if endpoint.platform.is_some() => {
+            bail!("--platform has no meaning with --kubernetes none")
+        }
+        Some("none") => Ok(PlatformSource::Known(None)),
+        Some(version) => {
+            let platform = Platform::parse(version, endpoint.platform.as_deref())
+                .context("--kubernetes and --platform")?;
+            Ok(PlatformSource::Known(Some(platform)))
+        }
+    }
+}
+
+/// Both families where the machine has both, as Go listens.
+fn every_address() -> IpAddr {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        Err(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    }
+}
