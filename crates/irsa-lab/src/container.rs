@@ -156,6 +156,12 @@ impl Container {
         text(&self.pod["metadata"]["name"])
     }
 
+    /// The pod's uid.
+    #[must_use]
+    pub fn pod_uid(&self) -> &str {
+        text(&self.pod["metadata"]["uid"])
+    }
+
     /// The container's name.
     #[must_use]
     pub fn name(&self) -> &str {

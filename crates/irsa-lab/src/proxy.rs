@@ -385,7 +385,10 @@ where
 /// Reads the whole body, then asks the backend.
 async fn answer(shared: &Shared, request: Request<Incoming>, facts: Facts) -> Response<Full<Bytes>> {
     match collect(request, shared.config.max_body, shared.config.body_time).await {
-        Ok(request) => Arc::clone(&shared.backend).handle(request, facts).await.map(Full::new),
+        Ok(request) => Arc::clone(&shared.backend)
+            .handle(request, facts)
+            .await
+            .map(Full::new),
         Err(refusal) => refusal,
     }
 }

@@ -210,7 +210,7 @@ impl Sandbox {
     }
 
     /// A program by the container's `PATH`. Where it is not found the name stays, so that starting it says so.
-    fn find(&self, program: &OsStr) -> PathBuf {
+    pub(crate) fn find(&self, program: &OsStr) -> PathBuf {
         let path = self
             .variables
             .iter()

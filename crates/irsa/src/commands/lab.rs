@@ -1,5 +1,8 @@
 //! `irsa lab …`: an embedded cluster and an embedded AWS for one's own kubectl and SDKs.
 
+pub(crate) mod events;
+mod region;
+mod run;
 mod up;
 
 use std::process::ExitCode;
@@ -18,10 +21,16 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Args),
+    Run(run::Args),
+    Events(events::Args),
+    Region(region::Args),
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Up(args) => up::run(args, output).await,
+        Command::Run(args) => run::run(args, output).await,
+        Command::Events(args) => events::run(args, output).await,
+        Command::Region(args) => region::run(args, output).await,
     }
 }
