@@ -1,16 +1,19 @@
 //! A running cluster, seen through the rules of `irsa-core`: inventory, findings, plan, rollout, verification.
 
+pub mod apply;
 pub mod assess;
 pub mod check;
 pub mod cluster;
 pub mod directory;
 pub mod effective;
+pub mod explain;
 pub mod finding;
 pub mod labels;
 pub mod manifests;
 pub mod pages;
 pub mod plan;
 pub mod report;
+pub mod rollout;
 pub mod status;
 pub mod webhook;
 pub mod wire;

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use irsa_core::{
     annotations,
     endpoint::{self, Capability, Choice, ChoiceSource, EndpointType},
-    identity::{self, Method},
+    identity,
     partition::{self, Activation},
 };
 
 use crate::{
     assess::env,
     cluster::{Cluster, Error, parse},
-    directory::{Account, Directory, Scope},
+    directory::{Directory, Scope},
     effective::{self, Families},
     pages::{self, Query, collection, for_each},
     webhook::Overrides,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What is wished for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wish {
     /// The regional endpoint.
     Regional,
@@ -30,24 +30,23 @@ pub enum Wish {
     Global,
     /// No choice of its own: the namespace's, the webhook's or the platform's.
     Default,
+    /// What an undo file says: the annotation as it was, provided that it still is what was written then.
+    Back {
+        /// As it was.
+        before: Option<String>,
+        /// As it was written.
+        after: Option<String>,
+    },
 }
 
 impl Wish {
-    /// The word on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Regional => "regional",
-            Self::Global => "global",
-            Self::Default => "default",
-        }
-    }
-
     /// The annotation's value; nothing removes it.
-    pub const fn annotation(self) -> Option<&'static str> {
+    pub fn annotation(&self) -> Option<&str> {
         match self {
             Self::Regional => Some("true"),
             Self::Global => Some("false"),
             Self::Default => None,
+            Self::Back { before, .. } => before.as_deref(),
         }
     }
 }
@@ -75,7 +74,7 @@ pub enum Selection {
 }
 
 /// Names that people give when they write the annotation by hand: taking a field over from them is no conflict.
-const BY_HAND: [&str; 3] = ["kubectl-annotate", "kubectl-edit", "kubectl-patch"];
+pub(crate) const BY_HAND: [&str; 3] = ["kubectl-annotate", "kubectl-edit", "kubectl-patch"];
 /// The field manager of this tool.
 pub const MANAGER: &str = "irsa";
 
@@ -98,6 +97,8 @@ pub struct Change {
     pub choice_before: Option<Choice>,
     /// What is chosen afterwards.
     pub choice_after: Option<Choice>,
+    /// The annotation is neither what an undo file wrote nor what it would write.
+    pub changed_meanwhile: bool,
     /// Managers other than this tool and people's hands that own the annotation.
     pub foreign_managers: Vec<String>,
     /// Pods of the account that have not ended.
@@ -191,7 +192,7 @@ pub async fn plan(
             );
             let wish = match selection {
                 Selection::Named(named) => match named.get(&key) {
-                    Some(wish) => *wish,
+                    Some(wish) => wish,
                     None => return,
                 },
                 Selection::All(wish) => {
@@ -199,7 +200,7 @@ pub async fn plan(
                     if identity::resolve(&lookup, &directory.webhooks.settings).is_err() {
                         return;
                     }
-                    *wish
+                    wish
                 }
             };
             let change = change(&directory, &annotation, &account, wish);
@@ -246,7 +247,12 @@ pub async fn plan(
     })
 }
 
-fn change(directory: &Directory, annotation: &str, account: &wire::ServiceAccount<'_>, wish: Wish) -> Change {
+fn change(
+    directory: &Directory,
+    annotation: &str,
+    account: &wire::ServiceAccount<'_>,
+    wish: &Wish,
+) -> Change {
     let meta = &account.metadata;
     let settings = &directory.webhooks.settings;
     let before = meta.annotations.get(annotation).map(str::to_owned);
@@ -280,6 +286,10 @@ fn change(directory: &Directory, annotation: &str, account: &wire::ServiceAccoun
             .into_iter()
             .filter(|manager| manager != MANAGER && !BY_HAND.contains(&manager.as_str()))
             .collect(),
+        changed_meanwhile: match wish {
+            Wish::Back { after: written, .. } => *written != before && before != after,
+            _ => false,
+        },
         before,
         after,
         pods: 0,
@@ -379,21 +389,5 @@ fn add_consequences(change: &mut Change, directory: &Directory) {
             )),
             _ => {}
         }
-    }
-}
-
-/// The account as it is remembered, for tests and reports.
-pub fn account<'a>(directory: &'a Directory, change: &Change) -> Option<&'a Account> {
-    directory.account(&change.namespace, &change.name)
-}
-
-/// The role that the pods of an account are given.
-pub fn role(directory: &Directory, namespace: &str, name: &str) -> Option<String> {
-    match identity::resolve(&directory.lookup(namespace, name), &directory.webhooks.settings)
-        .ok()?
-        .method
-    {
-        Method::WebIdentity { role_arn } => Some(role_arn.to_owned()),
-        Method::ContainerCredentials => None,
     }
 }

@@ -583,6 +583,225 @@ pub fn sarif(report: &crate::check::Report, documents: &[crate::manifests::Docum
     })
 }
 
+/// `irsa set -o json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SetReport {
+    /// `irsa/v1`.
+    pub api_version: &'static str,
+    /// `Set`.
+    pub kind: &'static str,
+    /// Name of the context.
+    pub context: String,
+    /// URL of the API server.
+    pub server: String,
+    /// `none`, `client` or `server`.
+    pub dry_run: &'static str,
+    /// Full name of the annotation.
+    pub annotation: String,
+    /// The undo file, if one was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo_file: Option<String>,
+    /// The service accounts.
+    pub changes: Vec<ChangeReport>,
+    /// Accounts that were named and do not exist.
+    pub missing: Vec<String>,
+}
+
+/// One service account of a plan.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeReport {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// The annotation before.
+    pub before: Option<String>,
+    /// The annotation afterwards.
+    pub after: Option<String>,
+    /// The choice before; nothing without a role.
+    pub choice_before: Option<ChoiceReport>,
+    /// The choice afterwards.
+    pub choice_after: Option<ChoiceReport>,
+    /// Pods of the account.
+    pub pods: usize,
+    /// Workloads with pods that would have to be recreated.
+    pub recreate: Vec<RecreateReport>,
+    /// SDKs that would call elsewhere.
+    pub moves: Vec<MoveReport>,
+    /// What else follows.
+    pub consequences: Vec<String>,
+    /// `planned`, `unchanged`, `changed`, `conflict`, `failed`.
+    pub result: &'static str,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A workload in a plan.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RecreateReport {
+    /// `kind/name`.
+    pub workload: String,
+    /// Its pods that do not carry what would be written.
+    pub pods: usize,
+}
+
+/// SDKs that would call elsewhere.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MoveReport {
+    /// Which.
+    pub sdks: Vec<String>,
+    /// Host now.
+    pub from: String,
+    /// Host then.
+    pub to: String,
+    /// Containers concerned.
+    pub containers: usize,
+}
+
+impl ChangeReport {
+    /// The report of a change before it is written.
+    pub fn planned(change: &crate::plan::Change) -> Self {
+        let choice = |choice: Option<irsa_core::endpoint::Choice>| {
+            choice.map(|choice| ChoiceReport {
+                endpoint: choice.endpoint.as_str(),
+                source: choice.source.as_str(),
+            })
+        };
+        Self {
+            namespace: change.namespace.clone(),
+            name: change.name.clone(),
+            before: change.before.clone(),
+            after: change.after.clone(),
+            choice_before: choice(change.choice_before),
+            choice_after: choice(change.choice_after),
+            pods: change.pods,
+            recreate: change
+                .recreate
+                .iter()
+                .map(|(workload, pods)| RecreateReport {
+                    workload: workload.to_string(),
+                    pods: *pods,
+                })
+                .collect(),
+            moves: change
+                .moves
+                .iter()
+                .map(|(moved, containers)| MoveReport {
+                    sdks: moved.sdks.clone(),
+                    from: moved.from.clone(),
+                    to: moved.to.clone(),
+                    containers: *containers,
+                })
+                .collect(),
+            consequences: change.consequences.iter().cloned().collect(),
+            result: if change.is_noop() { "unchanged" } else { "planned" },
+            error: None,
+        }
+    }
+}
+
+/// `irsa rollout -o json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutReport {
+    /// `irsa/v1`.
+    pub api_version: &'static str,
+    /// `Rollout`.
+    pub kind: &'static str,
+    /// Name of the context.
+    pub context: String,
+    /// URL of the API server.
+    pub server: String,
+    /// `none`, `client` or `server`.
+    pub dry_run: &'static str,
+    /// Workloads that are rolled.
+    pub workloads: Vec<TargetReport>,
+    /// Workloads that are left alone.
+    pub left: Vec<TargetReport>,
+}
+
+/// A workload of a rollout.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TargetReport {
+    /// Namespace.
+    pub namespace: String,
+    /// `kind/name`.
+    pub workload: String,
+    /// `restart`, `restart-at`, `evict`, `recreate` or `leave`.
+    pub way: &'static str,
+    /// Why that way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What its owner can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
+    /// Service accounts of its stale pods.
+    pub service_accounts: Vec<String>,
+    /// Its stale pods.
+    pub stale: Vec<String>,
+    /// `planned`, `proven`, `verified`, `failed`, `interrupted`, `not-started` or `left`.
+    pub result: &'static str,
+    /// Pods that were verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified_pods: Option<usize>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl TargetReport {
+    /// The report of a workload, with how it ended if it did.
+    pub fn of(target: &crate::rollout::Target, outcome: Option<&crate::rollout::Outcome>) -> Self {
+        use crate::{rollout::Outcome, workload::Way};
+        let (reason, cure) = match &target.workload.way {
+            Way::Evict(why) => (Some((*why).to_owned()), None),
+            Way::Leave { reason, cure } => (Some(reason.clone()), Some(cure.clone())),
+            _ => (None, None),
+        };
+        Self {
+            namespace: target.workload.reference.namespace.to_string(),
+            workload: target.workload.reference.to_string(),
+            way: target.workload.way.as_str(),
+            result: match (&target.workload.way, outcome) {
+                (Way::Leave { .. }, _) => "left",
+                (_, None) => "planned",
+                (_, Some(Outcome::Verified { .. })) => "verified",
+                (_, Some(Outcome::Failed(_))) => "failed",
+                (_, Some(Outcome::Interrupted)) => "interrupted",
+                (_, Some(Outcome::NotStarted)) => "not-started",
+            },
+            verified_pods: match outcome {
+                Some(Outcome::Verified { pods }) => Some(*pods),
+                _ => None,
+            },
+            error: match outcome {
+                Some(Outcome::Failed(why)) => Some(why.clone()),
+                _ => None,
+            },
+            reason,
+            cure,
+            service_accounts: target
+                .accounts
+                .iter()
+                .map(|account| account.to_string())
+                .collect(),
+            stale: target.stale.iter().map(|pod| pod.name.to_string()).collect(),
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -608,6 +827,17 @@ mod tests {
     #[test]
     fn the_schema_of_status_is_current() {
         schema_is_current::<super::StatusReport>("status.json");
+    }
+
+    #[test]
+    fn the_schema_of_set_and_its_undo_file_are_current() {
+        schema_is_current::<super::SetReport>("set.json");
+        schema_is_current::<crate::apply::Undo>("undo.json");
+    }
+
+    #[test]
+    fn the_schema_of_rollout_is_current() {
+        schema_is_current::<super::RolloutReport>("rollout.json");
     }
 
     #[test]
