@@ -1,5 +1,8 @@
 //! `irsa install`: the manifests that run the webhook on a cluster, for `kubectl apply -f -`.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod flags_page;
 mod manifests;
 
 use std::path::PathBuf;

@@ -1,0 +1,103 @@
+//! `docs/flags.md` is what the command line says: made from it, and compared with it by a test.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+const HEAD: &str = "\
+# Every flag of the webhook and of its installation
+
+This page is made from the command line itself; a test compares the two. Other commands: `irsa COMMAND --help`, or
+`irsa man`. Booleans are read as Go reads them (`1 t T TRUE true True 0 f F FALSE false False`); durations are Go's
+(`90s`, `1h30m`). Each flag of `irsa webhook` can also be given as the environment variable beside it; the flag wins.
+";
+
+/// One cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+fn page() -> String {
+    let root = crate::cli::command();
+    let mut text = HEAD.to_owned();
+    for name in ["webhook", "install", "uninstall", "oidc"] {
+        let command = root.find_subcommand(name).unwrap();
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(text, "\n## irsa {name}\n\n{about}.").unwrap();
+        let mut heading = None;
+        let mut first = true;
+        for arg in command.get_arguments() {
+            let shown = !arg.is_hide_set()
+                && !arg.is_global_set()
+                && !["help", "version"].contains(&arg.get_id().as_str());
+            let Some(long) = arg.get_long().filter(|_| shown) else {
+                continue;
+            };
+            if std::mem::replace(&mut first, false) || heading != arg.get_help_heading() {
+                heading = arg.get_help_heading();
+                if let Some(heading) = heading {
+                    write!(text, "\n### {heading}\n").unwrap();
+                }
+                text.push_str("\n| flag | default | meaning |\n| --- | --- | --- |\n");
+            }
+            let default = arg
+                .get_default_values()
+                .iter()
+                .map(|value| value.to_string_lossy())
+                .collect::<Vec<_>>()
+                .join(",");
+            let default = if default.is_empty() || arg.is_hide_default_value_set() {
+                String::new()
+            } else {
+                format!("`{default}`")
+            };
+            let short = arg
+                .get_short()
+                .map(|short| format!("`-{short}`, "))
+                .unwrap_or_default();
+            let variable = arg
+                .get_env()
+                .map(|name| format!(" (`{}`)", name.to_string_lossy()))
+                .unwrap_or_default();
+            let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let values: Vec<_> = arg.get_possible_values();
+            let takes_words = arg.get_action().takes_values()
+                && !values.is_empty()
+                && !values
+                    .iter()
+                    .all(|value| ["true", "false"].contains(&value.get_name()));
+            if takes_words {
+                let listed =
+                    values
+                        .iter()
+                        .filter(|value| !value.is_hide_set())
+                        .map(|value| match value.get_help() {
+                            Some(help) => format!("`{}`: {help}", value.get_name()),
+                            None => format!("`{}`", value.get_name()),
+                        });
+                write!(help, " ({})", listed.collect::<Vec<_>>().join("; ")).unwrap();
+            }
+            writeln!(
+                text,
+                "| {short}`--{long}`{variable} | {} | {} |",
+                cell(&default),
+                cell(&help)
+            )
+            .unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn the_page_of_flags_is_what_the_command_line_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flags.md");
+    let page = page();
+    if std::env::var_os("IRSA_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == page,
+        "docs/flags.md is behind the flags: IRSA_UPDATE_DOCS=1 cargo test -p irsa flags_page"
+    );
+}
