@@ -10,6 +10,8 @@ pub(crate) mod lab;
 pub(crate) mod man;
 pub(crate) mod offline;
 pub(crate) mod oidc;
+pub(crate) mod rollout;
+pub(crate) mod set;
 pub(crate) mod status;
 pub(crate) mod sts;
 pub(crate) mod uninstall;
