@@ -46,14 +46,62 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+/// A struct that is only read from a JSON object. serde would also read one from a list of its fields, for which a
+/// patch would not fit.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<T> std::ops::Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(AsMap(deserializer)).map(Object)
+    }
+}
+
+/// Asks the deserializer for a map where a struct is asked for.
+struct AsMap<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for AsMap<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
 /// The pod of an admission request. Deserialise it as part of the review, from the bytes of the body (it borrows), or
 /// with [`Pod::parse`].
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug)]
 pub struct Pod<'a> {
-    #[serde(borrow, default)]
-    pub(crate) metadata: Option<Metadata<'a>>,
-    #[serde(borrow, default)]
-    pub(crate) spec: Option<Spec<'a>>,
+    pub(crate) metadata: Option<Object<Metadata<'a>>>,
+    pub(crate) spec: Option<Object<Spec<'a>>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pod<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Fields<'a> {
+            #[serde(borrow, default)]
+            metadata: Option<Object<Metadata<'a>>>,
+            #[serde(borrow, default)]
+            spec: Option<Object<Spec<'a>>>,
+        }
+
+        let Object(Fields { metadata, spec }) = Object::deserialize(deserializer)?;
+        Ok(Self { metadata, spec })
+    }
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -75,17 +123,17 @@ pub(crate) struct Spec<'a> {
     #[serde(borrow, default)]
     pub(crate) service_account_name: Option<Text<'a>>,
     #[serde(borrow, default)]
-    pub(crate) node_selector: Option<NodeSelector<'a>>,
+    pub(crate) node_selector: Option<Object<NodeSelector<'a>>>,
     #[serde(borrow, default)]
     pub(crate) affinity: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(crate) os: Option<Os<'a>>,
+    pub(crate) os: Option<Object<Os<'a>>>,
     #[serde(borrow, default)]
     pub(crate) volumes: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(crate) init_containers: Option<Vec<Container<'a>>>,
+    pub(crate) init_containers: Option<Vec<Object<Container<'a>>>>,
     #[serde(borrow, default)]
-    pub(crate) containers: Option<Vec<Container<'a>>>,
+    pub(crate) containers: Option<Vec<Object<Container<'a>>>>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -261,7 +309,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Env<'a> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Env<'de>, A::Error> {
                 let mut env = Env::default();
-                while let Some(var) = seq.next_element::<EnvVar<'de>>()? {
+                while let Some(Object(var)) = seq.next_element::<Object<EnvVar<'de>>>()? {
                     if let Some(variable) = Variable::from_name(&var.name) {
                         env.0[variable as usize] = Some(Set {
                             value: var.value.unwrap_or_default(),

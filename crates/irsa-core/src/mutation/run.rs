@@ -526,8 +526,11 @@ impl<'p, 's> Mutation<'p, 's> {
         let metadata = self.pod.metadata.as_ref();
         let labelled = self.identity.method == Method::ContainerCredentials && {
             let mut present = false;
-            if let Some(labels) = metadata.and_then(|m| m.labels).filter(|_| !self.upstream) {
-                each_pair(labels, |key, _| present |= key == POD_IDENTITY_LABEL)?;
+            if let Some(labels) = metadata.and_then(|m| m.labels) {
+                // The Go webhook overwrites another value of its author.
+                each_pair(labels, |key, value| {
+                    present |= key == POD_IDENTITY_LABEL && (!self.upstream || value == "enabled");
+                })?;
             }
             !present && (self.upstream || self.volume_used)
         };
