@@ -300,6 +300,27 @@ fn the_setting_of_s3_moves_us_east_1_only() {
     );
 }
 
+/// The one way in which the STS variable reaches presigned URLs: a value that the SDK refuses.
+#[test]
+fn a_refused_value_of_the_sts_variable_stops_presigning_where_it_stops_s3_clients() {
+    let mut west = environment(WEST);
+    west.sts_regional_endpoints = Some("global".into());
+    for (sdk, stops) in [
+        ("botocore@1.27.96", false),
+        ("botocore@1.28.5", true),
+        ("botocore@1.29.165", true),
+        ("botocore@1.44.5", true),
+        ("go-v1", true),
+        ("js-v2", false),
+        ("js-v3", false),
+        ("aws-cli-v2", false),
+        ("rust", false),
+    ] {
+        let (text, _) = form(sdk, &west, &V4, "bucket");
+        assert_eq!(!text.starts_with("bucket.s3."), stops, "{sdk}: {text}");
+    }
+}
+
 #[test]
 fn every_family_has_a_prediction() {
     for family in Family::ALL {

@@ -63,7 +63,10 @@ pub struct CredentialScope {
 }
 
 /// The signature's own parameters.
-#[expect(clippy::large_enum_variant, reason = "one is made per URL that a person asks about")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made per URL that a person asks about"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signature {
     /// Version 2: `AWSAccessKeyId`, `Expires`, `Signature`.

@@ -5,7 +5,10 @@ use crate::partition::{
     AWS_GLOBAL, AwsHost, GLOBAL_SIGNING_REGION, HostClass, Partition, S3Addressing, S3HostOptions, Service,
     is_virtual_hostable, s3_host,
 };
-use crate::sdk::{Certainty, Environment, Family, Sdk, Version};
+use crate::sdk::{
+    self, BlastRadius, Call, Certainty, Code, Environment, Family, Outcome, Reason, RegionSource, Sdk,
+    Version,
+};
 
 /// The addressing style that the program or its configuration asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -124,6 +127,8 @@ pub enum WhyForm {
     UsEast1Regional,
     /// The partition has no global host that boto3 would use.
     Partition,
+    /// The value of `AWS_STS_REGIONAL_ENDPOINTS` keeps the SDK from making an S3 client at all.
+    VariableRefused,
 }
 
 impl WhyForm {
@@ -146,6 +151,7 @@ impl WhyForm {
             Self::Express => "express",
             Self::UsEast1Regional => "us-east-1-regional",
             Self::Partition => "partition",
+            Self::VariableRefused => "variable-refused",
         }
     }
 
@@ -170,6 +176,9 @@ impl WhyForm {
             Self::Express => "the bucket is a directory bucket",
             Self::UsEast1Regional => "the setting of S3 for us-east-1 is `regional`",
             Self::Partition => "in this partition this SDK uses the host of the region",
+            Self::VariableRefused => {
+                "this SDK refuses the value of AWS_STS_REGIONAL_ENDPOINTS, and with it every S3 client"
+            }
         }
     }
 }
@@ -209,11 +218,7 @@ pub fn predict(
 ) -> Prediction {
     let asked = Asked::new(sdk, environment, options, bucket, key);
     let (predicted, why, certainty) = match asked.refusal() {
-        Some(text) => (
-            Predicted::Error(text),
-            WhyForm::UsEast1Regional,
-            Certainty::Tested,
-        ),
+        Some((text, why)) => (Predicted::Error(text), why, Certainty::Tested),
         None if sdk.family == Family::NginxS3Gateway => (Predicted::Never, WhyForm::Region, Certainty::Read),
         None if matches!(sdk.family, Family::Botocore | Family::CliV1) => asked.botocore(),
         None => asked.others(),
@@ -246,14 +251,14 @@ impl<'a> Asked<'a> {
         key: &'a str,
     ) -> Self {
         // Where the region comes from is a rule of `sdk`; the STS answer carries it.
-        let code = crate::sdk::Code {
+        let code = Code {
             endpoint: None,
             region: options.region,
         };
-        let region = crate::sdk::sts(sdk, environment, code, crate::sdk::Call::Program)
+        let region = sdk::sts(sdk, environment, code, Call::Program)
             .region
             // C++ assumes a region for every client, PHP for its credentials only.
-            .filter(|(_, source)| sdk.family == Family::Cpp || *source != crate::sdk::RegionSource::Assumed)
+            .filter(|(_, source)| sdk.family == Family::Cpp || *source != RegionSource::Assumed)
             .map(|(region, _)| region);
         Self {
             sdk,
@@ -267,16 +272,35 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The refusal of a bad value of S3's own variable, by the SDKs that read it strictly.
-    fn refusal(&self) -> Option<String> {
+    /// The refusal of a bad value: of S3's own variable by the SDKs that read it strictly, of the STS variable by those
+    /// whose S3 clients do not survive it.
+    fn refusal(&self) -> Option<(String, WhyForm)> {
+        if let Some(text) = self.sts_refusal() {
+            return Some((text, WhyForm::VariableRefused));
+        }
         let value = self.environment.s3_us_east_1_regional_endpoint.as_deref()?;
         let strict = matches!(self.sdk.family, Family::Botocore | Family::CliV1);
-        (strict && !matches!(value, "legacy" | "regional")).then(|| {
-            format!(
-                "InvalidS3UsEast1RegionalEndpointConfigError: S3 us-east-1 regional endpoint option {value} is invalid. \
-                 Valid options are: \"legacy\", \"regional\""
-            )
-        })
+        let text = format!(
+            "InvalidS3UsEast1RegionalEndpointConfigError: S3 us-east-1 regional endpoint option {value} is invalid. Valid \
+             options are: \"legacy\", \"regional\""
+        );
+        (strict && !matches!(value, "legacy" | "regional")).then_some((text, WhyForm::UsEast1Regional))
+    }
+
+    fn sts_refusal(&self) -> Option<String> {
+        let answer = sdk::sts(self.sdk, self.environment, Code::default(), Call::Program);
+        match answer.outcome {
+            Outcome::Failure(failure)
+                if answer.reason == Reason::VariableRefused
+                    && matches!(
+                        failure.blast_radius,
+                        BlastRadius::StsAndS3Clients | BlastRadius::EveryClient | BlastRadius::Session
+                    ) =>
+            {
+                Some(failure.text)
+            }
+            Outcome::Failure(_) | Outcome::Endpoint(_) => None,
+        }
     }
 
     /// Whether us-east-1 was moved to its own host.
@@ -622,11 +646,11 @@ impl<'a> Asked<'a> {
             ),
             _ => {
                 // The SDK says the same about every client without a region.
-                let code = crate::sdk::Code::default();
-                let answer = crate::sdk::sts(self.sdk, self.environment, code, crate::sdk::Call::Program);
+                let code = Code::default();
+                let answer = sdk::sts(self.sdk, self.environment, code, Call::Program);
                 match answer.outcome {
-                    crate::sdk::Outcome::Failure(failure) => error(&failure.text, answer.certainty),
-                    crate::sdk::Outcome::Endpoint(_) => error("no region is set", Certainty::Memory),
+                    Outcome::Failure(failure) => error(&failure.text, answer.certainty),
+                    Outcome::Endpoint(_) => error("no region is set", Certainty::Memory),
                 }
             }
         }

@@ -425,16 +425,20 @@ impl Asked<'_> {
         if let Some(region) = self.code.region {
             return Some((region.to_owned(), RegionSource::Code));
         }
-        for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-            let set = self.environment.get(name).is_some_and(|v| !v.is_empty());
-            if set && !self.profile.region_variables.contains(&name) {
-                self.concerns.push(Concern::RegionVariableNotRead(name));
-            }
-        }
         let found = self.profile.region_variables.iter().copied().find_map(|name| {
             let value = self.environment.get(name).filter(|v| !v.is_empty())?;
             Some((value.to_owned(), RegionSource::Variable(name)))
         });
+        for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+            // A variable that says the same as the one that is read misleads nobody.
+            let misleads = self
+                .environment
+                .get(name)
+                .is_some_and(|v| !v.is_empty() && found.as_ref().is_none_or(|(region, _)| region != v));
+            if misleads && !self.profile.region_variables.contains(&name) {
+                self.concerns.push(Concern::RegionVariableNotRead(name));
+            }
+        }
         if found.is_none() && self.profile.asks_instance {
             self.concerns.push(Concern::RegionFromInstance);
         }
