@@ -92,7 +92,7 @@ impl Roles {
             }],
         });
         let role = Role {
-            path: arn.path.to_owned(),
+            path: format!("/{}", arn.path),
             ..Role::new(arn.name, policy)
         };
         self.aws.put_role(arn.account, role)
