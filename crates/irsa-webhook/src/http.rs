@@ -1,9 +1,11 @@
 //! The routes of both ports, and the reading of bodies: bounded in size, in time and in sum.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
@@ -107,9 +109,23 @@ impl AdmissionPort {
             Ok(body) => body,
             Err(refused) => return refused.answer(&self.0.limits),
         };
-        match self.0.admission.review(&body, mode).await {
-            Ok(answer) => json(answer),
-            Err(error) => {
+        // A defect must cost one admission, not the connection with whatever else is on it.
+        let answered = AssertUnwindSafe(self.0.admission.review(&body, mode))
+            .catch_unwind()
+            .await;
+        match answered {
+            Ok(Ok(answer)) => json(answer),
+            Err(_panic) => {
+                tracing::error!(
+                    bytes = body.len(),
+                    "internal error while answering a review; please report it"
+                );
+                text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal error of the pod identity webhook; see its log",
+                )
+            }
+            Ok(Err(error)) => {
                 tracing::warn!(%error, bytes = body.len(), "review refused");
                 // Only what cannot be read is the sender's fault.
                 text(StatusCode::BAD_REQUEST, error.to_string())

@@ -426,4 +426,38 @@ mod tests {
         let text = body.to_string();
         assert!(!Review::parse(text.as_bytes()).unwrap().request.creates_pod());
     }
+
+    #[test]
+    fn the_patch_of_a_large_pod_stays_small() {
+        use irsa_core::identity::{self, Known, Lookup, ServiceAccount};
+        use irsa_core::settings::Settings;
+        let body = include_bytes!("../benches/review.json");
+        let settings = Settings {
+            region: Some("us-west-2".into()),
+            ..Settings::default()
+        };
+        let annotations = [
+            (
+                "eks.amazonaws.com/role-arn",
+                "arn:aws:iam::111122223333:role/checkout",
+            ),
+            ("eks.amazonaws.com/sts-regional-endpoints", "true"),
+        ];
+        let account = ServiceAccount::from_annotations(annotations, &settings).unwrap();
+        let lookup = Lookup {
+            service_account: Known::Annotated(&account),
+            ..Lookup::NOTHING
+        };
+        let review = Review::parse(body).unwrap();
+        let pod = review.request.object.as_ref().unwrap();
+        let identity = identity::resolve(&lookup, &settings).unwrap();
+        let patch = pod.patch(&identity, &settings, 7).unwrap().patch;
+        // Six additions to each of four containers, the volume and the record; the Go webhook sends both arrays whole.
+        assert!(
+            patch.len() < body.len() / 4,
+            "{} bytes for a review of {}",
+            patch.len(),
+            body.len()
+        );
+    }
 }
