@@ -377,7 +377,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "autoscaling",
-        "v2",
+        "v2 v1",
         "horizontalpodautoscalers",
         "horizontalpodautoscaler",
         "HorizontalPodAutoscaler",

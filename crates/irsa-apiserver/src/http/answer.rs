@@ -1,7 +1,7 @@
 //! Making answers.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
+use http::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
@@ -42,14 +42,7 @@ pub(crate) fn aggregated(value: &Value) -> Response<Body> {
 
 pub(crate) fn status(status: &Status) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(code, &status.to_json());
-    if code == StatusCode::TOO_MANY_REQUESTS {
-        // Without it, drain would wait for five seconds of its own choice; it is the same.
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("5"));
-    }
-    response
+    json(code, &status.to_json())
 }
 
 /// Adds `Warning` headers, which kubectl prints.

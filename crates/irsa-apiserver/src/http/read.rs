@@ -12,7 +12,7 @@ use crate::resources::{Resource, api_version};
 use crate::selectors::{FieldSelector, LabelSelector};
 use crate::status::{Cause, Result, Status};
 use crate::store::{Key, Listing};
-use crate::{events, table};
+use crate::{table, versions};
 
 /// Label and field selectors of a request.
 pub(crate) struct Selection {
@@ -50,22 +50,9 @@ impl Selection {
     }
 }
 
-/// The object in the version that was asked for.
-pub(crate) fn in_version(resource: &Resource, version: &str, object: &Stored) -> Option<Value> {
-    if resource.group == "events.k8s.io" {
-        return Some(events::from_core(object.value()));
-    }
-    if resource.version() == version {
-        return None;
-    }
-    let mut value = object.value().clone();
-    value["apiVersion"] = api_version(&resource.group, version).into();
-    Some(value)
-}
-
 /// The JSON of an object in the version that was asked for.
 pub(crate) fn write_object(out: &mut Vec<u8>, resource: &Resource, version: &str, object: &Stored) {
-    match in_version(resource, version, object) {
+    match versions::from_stored(resource, version, object) {
         None => out.extend_from_slice(&object.json()),
         Some(value) => out.extend_from_slice(value.to_string().as_bytes()),
     }

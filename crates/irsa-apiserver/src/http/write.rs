@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use super::read::{Selection, one};
 use super::{Asked, Server, answer, media_type, parse_body};
 use crate::api::{DeleteOptions, Deleted, FieldValidation, PatchKind, WriteOptions, Written, scale_of};
-use crate::events;
 use crate::hooks::Body;
 use crate::object::ObjectExt;
 use crate::resources::api_version;
 use crate::status::{Cause, Result, Status};
+use crate::versions;
 
 const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
      application/strategic-merge-patch+json, application/apply-patch+yaml";
@@ -73,7 +73,7 @@ fn written(asked: &Asked<'_>, written: &Written) -> Result<Response<Body>> {
 
 /// The object of a body, in the version that is stored.
 fn object_of(asked: &Asked<'_>, body: &[u8]) -> Result<Value> {
-    let mut object = parse_body(asked.headers, body)?;
+    let object = parse_body(asked.headers, body)?;
     if object.kind().is_empty() {
         return Err(Status::bad_request(format!(
             "Object 'Kind' is missing in '{}'",
@@ -87,13 +87,7 @@ fn object_of(asked: &Asked<'_>, body: &[u8]) -> Result<Value> {
             "the API version in the data ({given}) does not match the expected API version ({expected})"
         )));
     }
-    if asked.resource.group == "events.k8s.io" {
-        return Ok(events::to_core(object));
-    }
-    if asked.resource.version() != asked.at.version {
-        object["apiVersion"] = asked.resource.api_version().into();
-    }
-    Ok(object)
+    Ok(versions::to_stored(&asked.resource, &asked.at.version, object))
 }
 
 fn delete_options(asked: &Asked<'_>, body: &[u8]) -> Result<DeleteOptions> {
@@ -161,9 +155,8 @@ impl Server {
         let converted;
         let mut body = body;
         if kind == PatchKind::Apply && asked.resource.version() != at.version {
-            let mut object = crate::patch::parse_yaml(body)?;
-            object["apiVersion"] = asked.resource.api_version().into();
-            converted = object.to_string();
+            let object = crate::patch::parse_yaml(body)?;
+            converted = versions::to_stored(&asked.resource, &at.version, object).to_string();
             body = converted.as_bytes();
         }
         let result = self

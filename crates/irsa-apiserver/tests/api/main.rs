@@ -1,0 +1,13 @@
+//! The API as its clients see it: real kubectl over real TLS, and kube as a second client.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod apply;
+mod client;
+mod delete;
+mod errors;
+mod get;
+mod protocol;
+mod support;
+mod watch;
+mod workloads;
+mod write;
