@@ -3,6 +3,7 @@
 //! [`ApiServer::start`] listens with TLS on loopback and answers like a small cluster; [`api::Api`] is the same API
 //! without HTTP, for controllers in this process. Objects are [`serde_json::Value`]s.
 
+mod admission;
 pub mod agent;
 pub mod api;
 mod bootstrap;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::admission::Chain;
 use crate::agent::{Agent, Containers, Parts};
 use crate::api::{Api, BoxFuture};
 use crate::config::{Config, Version};
@@ -55,6 +56,7 @@ pub(crate) async fn extend(setup: &Setup) -> Result<Extensions, Error> {
     let tokens = Arc::new(Tokens::new(Arc::clone(api), setup.issuer.clone(), &setup.version));
     let logs = Arc::new(Logs::default());
     let containers = Arc::new(Containers::default());
+    api.set_admission(Arc::new(Chain::new(Arc::downgrade(api), Arc::clone(&containers))));
     let agent = Agent::new(Parts {
         api: Arc::clone(api),
         version: setup.version.clone(),

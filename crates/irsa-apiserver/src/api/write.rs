@@ -151,9 +151,6 @@ impl Api {
             return Err(Status::already_exists(&resource.qualified(), object.name()));
         }
         prepare_create(resource, &mut object);
-        if generated {
-            generate_name(&mut object);
-        }
         defaults::apply(resource, &mut object);
 
         let object = self
@@ -169,6 +166,10 @@ impl Api {
             )
             .await?;
         let mut object = object;
+        // After mutating admission, as in Kubernetes: webhooks see only `generateName`.
+        if generated && object.name().is_empty() {
+            generate_name(&mut object);
+        }
         defaults::apply(resource, &mut object);
         let causes = validation::create(resource, &object);
         if !causes.is_empty() {

@@ -1,0 +1,342 @@
+//! `AdmissionReview`: the question as the API server puts it, and the checks of the answer, in Kubernetes' words.
+
+use base64::Engine as _;
+use serde_json::{Map, Value, json};
+
+use crate::api::{AdmissionRequest, Operation};
+use crate::object::ObjectExt;
+use crate::status::Status;
+
+/// A webhook's verdict.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// `None` when it allows.
+    pub(super) refusal: Option<Status>,
+    /// The operations of a JSON patch.
+    pub(super) patch: Option<Vec<u8>>,
+    /// `patchType`, when there is a patch.
+    pub(super) patch_type: String,
+    pub(super) warnings: Vec<String>,
+}
+
+fn with_version(object: &Value, api_version: &str) -> Value {
+    let mut object = object.clone();
+    if object.api_version() != api_version
+        && let Some(map) = object.as_object_mut()
+    {
+        map.insert("apiVersion".into(), api_version.into());
+    }
+    object
+}
+
+/// The question. `version` is that of the resource which the webhook wants; `review` that of AdmissionReview.
+pub(super) fn question(
+    request: &AdmissionRequest<'_>,
+    object: Option<&Value>,
+    uid: &str,
+    version: &str,
+    review: &str,
+) -> Value {
+    let resource = request.resource;
+    let kind = |version: &str| json!({ "group": resource.group, "version": version, "kind": resource.kind });
+    let named =
+        |version: &str| json!({ "group": resource.group, "version": version, "resource": resource.plural });
+    let api_version = crate::resources::api_version(&resource.group, version);
+    let in_version =
+        |object: Option<&Value>| object.map_or(Value::Null, |object| with_version(object, &api_version));
+
+    let mut asked = Map::new();
+    asked.insert("uid".into(), uid.into());
+    asked.insert("kind".into(), kind(version));
+    asked.insert("resource".into(), named(version));
+    if !request.subresource.is_empty() {
+        asked.insert("subResource".into(), request.subresource.into());
+    }
+    asked.insert("requestKind".into(), kind(resource.version()));
+    asked.insert("requestResource".into(), named(resource.version()));
+    if !request.subresource.is_empty() {
+        asked.insert("requestSubResource".into(), request.subresource.into());
+    }
+    let name = match request.name {
+        "" => object.map_or("", ObjectExt::name),
+        name => name,
+    };
+    if !name.is_empty() {
+        asked.insert("name".into(), name.into());
+    }
+    let namespace = if resource.storage == "namespaces" {
+        name
+    } else {
+        request.namespace
+    };
+    if !namespace.is_empty() {
+        asked.insert("namespace".into(), namespace.into());
+    }
+    asked.insert("operation".into(), request.operation.as_str().into());
+    asked.insert("userInfo".into(), request.caller.user_info());
+    asked.insert("object".into(), in_version(object));
+    asked.insert("oldObject".into(), in_version(request.old));
+    asked.insert("dryRun".into(), request.dry_run.into());
+    asked.insert("options".into(), request.options.clone());
+    json!({
+        "kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{review}"), "request": asked,
+    })
+}
+
+/// What a server sets on a new object after mutating admission: webhooks see it without.
+pub(super) fn without_server_fields(operation: Operation, object: &mut Value) {
+    if operation != Operation::Create {
+        return;
+    }
+    let metadata = crate::object::metadata_mut(object);
+    for key in ["uid", "resourceVersion", "generation", "managedFields"] {
+        metadata.shift_remove(key);
+    }
+    metadata.insert("creationTimestamp".into(), Value::Null);
+}
+
+/// Reads an answer. The error is why the answer is not one; the call then counts as failed.
+pub(super) fn answer(
+    body: &[u8],
+    hook: &str,
+    uid: &str,
+    review: &str,
+    mutating: bool,
+) -> Result<Verdict, String> {
+    let invalid = |why: String| format!("received invalid webhook response: {why}");
+    let value: Value = serde_json::from_slice(body).map_err(|error| {
+        format!("failed to call webhook: couldn't get version/kind; json parse error: {error}")
+    })?;
+    let Some(response) = value.get("response").filter(|response| response.is_object()) else {
+        return Err(invalid("webhook response was absent".into()));
+    };
+    let (wanted, got) = (
+        format!("admission.k8s.io/{review}, Kind=AdmissionReview"),
+        format!("{}, Kind={}", group_version(value.api_version()), value.kind()),
+    );
+    if review == "v1" {
+        if response.uid_field() != uid {
+            return Err(invalid(format!(
+                "expected response.uid={uid:?}, got {:?}",
+                response.uid_field()
+            )));
+        }
+        if wanted != got {
+            return Err(invalid(format!(
+                "expected webhook response of {wanted}, got {got}"
+            )));
+        }
+    } else if !response.uid_field().is_empty() && response.uid_field() != uid {
+        return Err(invalid(format!(
+            "expected response.uid={uid:?}, got {:?}",
+            response.uid_field()
+        )));
+    }
+    let patch = match response.get("patch") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) if text.is_empty() => None,
+        Some(Value::String(text)) => Some(
+            base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .map_err(|error| invalid(format!("response.patch is not base64: {error}")))?,
+        ),
+        // Go's decoder takes bytes as an array of numbers too; kube-rs writes them so.
+        Some(Value::Array(bytes)) => Some(
+            bytes
+                .iter()
+                .map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()))
+                .collect::<Option<Vec<u8>>>()
+                .ok_or_else(|| invalid("response.patch is not a list of bytes".into()))?,
+        )
+        .filter(|bytes| !bytes.is_empty()),
+        Some(_) => {
+            return Err(invalid(
+                "response.patch is neither base64 nor a list of bytes".into(),
+            ));
+        }
+    };
+    let patch_type = response.get("patchType").and_then(Value::as_str);
+    if mutating {
+        match (&patch, patch_type) {
+            (Some(_), None) if review == "v1" => {
+                return Err(invalid(
+                    "webhook returned response.patch but not response.patchType".into(),
+                ));
+            }
+            (Some(_), Some("")) => {
+                return Err(invalid(
+                    "webhook returned invalid response.patchType of \"\"".into(),
+                ));
+            }
+            (None, Some(_)) if review == "v1" => {
+                return Err(invalid(
+                    "webhook returned response.patchType but not response.patch".into(),
+                ));
+            }
+            _ => {}
+        }
+    } else if review == "v1" {
+        if patch.is_some() {
+            return Err(invalid("validating webhook may not return response.patch".into()));
+        }
+        if patch_type.is_some() {
+            return Err(invalid(
+                "validating webhook may not return response.patchType".into(),
+            ));
+        }
+    }
+    let warnings = response
+        .list_at(&["warnings"])
+        .iter()
+        .filter_map(|warning| warning.as_str().map(str::to_owned))
+        .collect();
+    let allowed = response.get("allowed") == Some(&Value::Bool(true));
+    Ok(Verdict {
+        refusal: (!allowed).then(|| refusal(hook, response.get("status").unwrap_or(&Value::Null))),
+        patch,
+        patch_type: patch_type.unwrap_or("JSONPatch").to_owned(),
+        warnings,
+    })
+}
+
+trait UidField {
+    fn uid_field(&self) -> &str;
+}
+
+impl UidField for Value {
+    fn uid_field(&self) -> &str {
+        self.str_at(&["uid"])
+    }
+}
+
+/// `apps/v1` as Go prints a group and version; the core group is empty before the slash.
+fn group_version(text: &str) -> String {
+    if text.contains('/') {
+        text.to_owned()
+    } else {
+        format!("/{text}")
+    }
+}
+
+fn refusal(hook: &str, status: &Value) -> Status {
+    let denied = format!("admission webhook {hook:?} denied the request");
+    let (message, reason) = (status.str_at(&["message"]), status.str_at(&["reason"]));
+    let message = match (message, reason) {
+        ("", "") => format!("{denied} without explanation"),
+        ("", reason) => format!("{denied}: {reason}"),
+        (message, _) => format!("{denied}: {message}"),
+    };
+    let code = status
+        .int_at(&["code"])
+        .and_then(|code| u16::try_from(code).ok())
+        .filter(|code| (400..600).contains(code))
+        .unwrap_or(400);
+    let mut refused = Status::custom(code, reason, message);
+    if let Some(details) = status.get("details").filter(|details| details.is_object()) {
+        set_details(&mut refused, details);
+    }
+    refused
+}
+
+fn set_details(status: &mut Status, details: &Value) {
+    status.details = Some(details.clone());
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn read(body: &Value, mutating: bool) -> Result<Verdict, String> {
+        answer(body.to_string().as_bytes(), "w.example.com", "u", "v1", mutating)
+    }
+
+    fn review(response: Value) -> Value {
+        json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response })
+    }
+
+    #[test]
+    fn an_answer_without_a_response_is_none() {
+        let error = read(
+            &json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview" }),
+            true,
+        )
+        .unwrap_err();
+        assert_eq!(
+            error,
+            "received invalid webhook response: webhook response was absent"
+        );
+    }
+
+    #[test]
+    fn the_uid_and_the_kind_must_be_those_of_the_question() {
+        let error = read(&review(json!({ "uid": "other", "allowed": true })), true).unwrap_err();
+        assert_eq!(
+            error,
+            "received invalid webhook response: expected response.uid=\"u\", got \"other\""
+        );
+        let mut wrong = review(json!({ "uid": "u", "allowed": true }));
+        wrong["apiVersion"] = "v1".into();
+        assert_eq!(
+            read(&wrong, true).unwrap_err(),
+            "received invalid webhook response: expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /v1, Kind=AdmissionReview"
+        );
+    }
+
+    #[test]
+    fn a_patch_needs_its_type_and_a_validating_webhook_may_not_patch() {
+        let patched = review(json!({ "uid": "u", "allowed": true, "patch": "W10=" }));
+        assert!(
+            read(&patched, true)
+                .unwrap_err()
+                .ends_with("webhook returned response.patch but not response.patchType")
+        );
+        assert!(
+            read(&patched, false)
+                .unwrap_err()
+                .ends_with("validating webhook may not return response.patch")
+        );
+        let typed = review(json!({ "uid": "u", "allowed": true, "patchType": "JSONPatch" }));
+        assert!(
+            read(&typed, true)
+                .unwrap_err()
+                .ends_with("webhook returned response.patchType but not response.patch")
+        );
+        let bytes =
+            review(json!({ "uid": "u", "allowed": true, "patchType": "JSONPatch", "patch": [91, 93] }));
+        assert_eq!(read(&bytes, true).unwrap().patch.unwrap(), b"[]");
+    }
+
+    #[test]
+    fn a_refusal_names_the_webhook_and_keeps_its_words() {
+        let said = |status: Value| {
+            read(
+                &review(json!({ "uid": "u", "allowed": false, "status": status })),
+                true,
+            )
+            .unwrap()
+            .refusal
+            .unwrap()
+        };
+        let plain = said(json!({ "message": "no", "code": 403 }));
+        assert_eq!(
+            plain.message,
+            "admission webhook \"w.example.com\" denied the request: no"
+        );
+        assert_eq!(plain.code, 403);
+        assert_eq!(
+            said(json!({})).message,
+            "admission webhook \"w.example.com\" denied the request without explanation"
+        );
+        assert_eq!(said(json!({ "code": 200 })).code, 400);
+    }
+
+    #[test]
+    fn what_is_no_json_says_so() {
+        let error = answer(b"<html>", "w", "u", "v1", true).unwrap_err();
+        assert!(
+            error.contains("couldn't get version/kind; json parse error"),
+            "{error}"
+        );
+    }
+}
