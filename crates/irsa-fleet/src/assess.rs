@@ -10,6 +10,7 @@ use irsa_core::{
     endpoint::{self, Capability, Choice, ChoiceSource, EnvValue as StsValue},
     identity::{self, Identity, Method, NotMutated},
     partition::Partition,
+    settings::Settings,
 };
 use jiff::Timestamp;
 
@@ -80,6 +81,8 @@ pub struct PodView<'a> {
     pub findings: Vec<Finding>,
     /// Whether recreating the pod would give it something else.
     pub stale: bool,
+    /// Whether the webhook of this project recorded in the pod what it decided.
+    pub recorded: bool,
 }
 
 /// Looks at one pod. `None` when neither it nor its service account has anything to do with AWS.
@@ -88,7 +91,8 @@ pub fn pod<'a>(pod: &'a Pod<'a>, directory: &'a Directory, families: &Families) 
     let namespace = &*meta.namespace;
     let account_name = pod.service_account();
     let lookup = directory.lookup(namespace, account_name);
-    let settings = &directory.webhooks.settings;
+    let lists = Lists::read(pod, directory);
+    let settings = directory.webhooks.settings_for(lists.record.is_some());
     let identity = identity::resolve(&lookup, settings);
     let has_any = pod
         .spec
@@ -110,6 +114,7 @@ pub fn pod<'a>(pod: &'a Pod<'a>, directory: &'a Directory, families: &Families) 
         containers: Vec::new(),
         findings: Vec::new(),
         stale: false,
+        recorded: lists.record.is_some(),
     };
     let mut subject = Subject {
         pod,
@@ -117,7 +122,8 @@ pub fn pod<'a>(pod: &'a Pod<'a>, directory: &'a Directory, families: &Families) 
         account: directory.account(namespace, account_name),
         account_name,
         identity,
-        lists: Lists::read(pod, directory),
+        lists,
+        settings,
         node_region,
         view: &mut view,
     };
@@ -199,6 +205,8 @@ struct Subject<'s, 'a> {
     account_name: &'a str,
     identity: Result<Identity<'a>, NotMutated>,
     lists: Lists,
+    /// The settings that the pod is held against.
+    settings: &'a Settings,
     node_region: Option<&'a str>,
     view: &'s mut PodView<'a>,
 }
@@ -230,8 +238,8 @@ impl<'a> Subject<'_, 'a> {
             ));
         }
         for warning in annotations::pod(
-            &self.directory.webhooks.settings.annotation_prefix,
-            self.directory.webhooks.settings.compat.is_upstream(),
+            &self.settings.annotation_prefix,
+            self.settings.compat.is_upstream(),
             pod.metadata.annotations.iter(),
         )
         .warnings
@@ -285,7 +293,7 @@ impl<'a> Subject<'_, 'a> {
                 "the selectors of the webhook configuration exclude it".to_owned(),
                 format!(
                     "remove the label {}/{} from the pod's template, or change the selectors, then recreate the pod",
-                    webhooks.settings.annotation_prefix,
+                    self.settings.annotation_prefix,
                     annotations::SKIP_LABEL
                 ),
             );
@@ -393,7 +401,7 @@ impl<'a> Subject<'_, 'a> {
     /// so that no variable of the container itself follows.
     fn is_injected(&self, container: &Container<'_>) -> bool {
         if let Some(record) = self.lists.record {
-            let written = record.written(self.directory.webhooks.settings.global_value);
+            let written = record.written(self.settings.global_value);
             return written.is_some() && container.literal(endpoint::ENV) == written;
         }
         let injected = |name: &str| {
@@ -418,7 +426,7 @@ impl<'a> Subject<'_, 'a> {
     }
 
     fn staleness(&mut self, container: &Container<'_>, carries: Carries<'_>, findings: &mut Vec<Finding>) {
-        let settings = &self.directory.webhooks.settings;
+        let settings = self.settings;
         let (Ok(identity), Carries::Nothing | Carries::Value(_)) = (&self.identity, carries) else {
             if carries != Carries::Nothing && self.identity.is_err() && has_identity(container) {
                 self.role_gone(findings);

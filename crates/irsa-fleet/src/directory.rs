@@ -251,7 +251,8 @@ fn namespace_facts(namespace: &wire::Namespace<'_>, settings: &Settings) -> (Box
     (
         (&*meta.name).into(),
         NamespaceFacts {
-            endpoint: read.endpoint.filter(|_| settings.namespace_defaults),
+            // Whether it counts is decided by the rules, with the settings.
+            endpoint: read.endpoint,
             warnings: read.warnings,
             labels: meta
                 .labels

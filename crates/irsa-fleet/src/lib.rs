@@ -12,6 +12,7 @@ pub mod labels;
 pub mod manifests;
 pub mod pages;
 pub mod plan;
+pub mod probe;
 pub mod report;
 pub mod rollout;
 pub mod status;

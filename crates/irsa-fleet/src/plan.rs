@@ -16,6 +16,7 @@ use crate::{
     directory::{Directory, Scope},
     effective::{self, Families},
     pages::{self, Query, collection, for_each},
+    probe,
     webhook::Overrides,
     wire::{self, Container, EnvValue, Page, Pod},
     workload::{PodOwner, WorkloadRef},
@@ -170,7 +171,8 @@ pub async fn plan(
         labels: None,
         ..scope.clone()
     };
-    let directory = Directory::gather(cluster, &everything, overrides).await?;
+    let mut directory = Directory::gather(cluster, &everything, overrides).await?;
+    probe::learn(cluster, &mut directory, scope.namespace.as_deref()).await?;
     let annotation = format!(
         "{}/{}",
         directory.webhooks.settings.annotation_prefix,

@@ -19,6 +19,7 @@ use crate::{
     directory::{Directory, Scope},
     effective::Families,
     pages::{self, Query, collection},
+    probe,
     webhook::Overrides,
     wire::{Page, Pod},
     workload::{self, Owners, PodOwner, Way, Ways, Workload, WorkloadRef},
@@ -97,7 +98,8 @@ pub async fn plan(cluster: &Cluster, options: &Options, overrides: &Overrides) -
         labels: None,
         ..options.scope.clone()
     };
-    let directory = Directory::gather(cluster, &whole, overrides).await?;
+    let mut directory = Directory::gather(cluster, &whole, overrides).await?;
+    probe::learn(cluster, &mut directory, options.scope.namespace.as_deref()).await?;
     let query = Query {
         labels: options.scope.labels.clone(),
         ..options.scope.query()

@@ -154,6 +154,8 @@ pub struct Status {
     pub pod_rows: Vec<PodRow>,
     /// Findings about the cluster.
     pub findings: Vec<Finding>,
+    /// Whether a pod carries the record of this project's webhook.
+    recorded: bool,
 }
 
 /// What is asked.
@@ -206,6 +208,7 @@ impl Status {
             pods: 0,
             pod_rows: Vec::new(),
             findings: Vec::new(),
+            recorded: false,
         }
     }
 
@@ -222,6 +225,7 @@ impl Status {
         let Some(view) = assess::pod(pod, &self.directory, &options.families) else {
             return;
         };
+        self.recorded |= view.recorded;
         if options.pods {
             self.pod_rows.push(pod_row(pod, &view));
         }
@@ -233,6 +237,9 @@ impl Status {
 
     /// Adds the accounts without pods, and what is wrong with accounts themselves.
     pub fn finish(&mut self, options: &Options) {
+        if self.recorded {
+            self.directory.webhooks.observe_own();
+        }
         let by_pods = options.scope.labels.is_some();
         for (namespace, accounts) in &self.directory.accounts {
             for (name, account) in accounts {

@@ -117,6 +117,8 @@ pub enum SettingsSource {
     Documented,
     /// Assumed: the defaults of our own webhook, because nothing could be read.
     Defaults,
+    /// Seen in the record that this project's webhook leaves in pods; flags that show nowhere are taken as not given.
+    Observed,
     /// Said by the caller.
     Given,
 }
@@ -127,6 +129,7 @@ impl fmt::Display for SettingsSource {
             Self::Arguments { pod } => write!(f, "the arguments of pod {pod}"),
             Self::Documented => f.write_str("assumed as AWS documents them for EKS"),
             Self::Defaults => f.write_str("assumed: the defaults of the irsa webhook"),
+            Self::Observed => f.write_str("seen in the pods that the irsa webhook mutated"),
             Self::Given => f.write_str("given on the command line"),
         }
     }
@@ -141,6 +144,9 @@ pub struct Webhooks {
     pub unreadable: Option<String>,
     /// The settings that new pods are mutated with.
     pub settings: Settings,
+    /// The settings of this project's webhook with its defaults: what a pod with its record is held against when the
+    /// settings are only assumed.
+    pub own: Settings,
     /// Where those come from.
     pub source: SettingsSource,
     /// Ready pods behind the service of the first entry; unknown for a URL, or without the right to look.
@@ -164,10 +170,33 @@ impl Webhooks {
         Self {
             installed: Vec::new(),
             unreadable: None,
+            own: Settings::default(),
             settings,
             source,
             ready: None,
             watches_config_map: false,
+        }
+    }
+
+    /// The settings that a pod is held against. A pod that carries the record of this project's webhook was mutated by
+    /// it, even where its configuration looks like another's.
+    pub fn settings_for(&self, recorded: bool) -> &Settings {
+        if recorded && self.source == SettingsSource::Documented {
+            &self.own
+        } else {
+            &self.settings
+        }
+    }
+
+    /// Takes it as seen that this project's webhook mutates pods here.
+    pub fn observe_own(&mut self) {
+        if self.source == SettingsSource::Documented {
+            self.settings = self.own.clone();
+            self.source = SettingsSource::Observed;
+            self.watches_config_map = true;
+            if let Some(first) = self.installed.first_mut() {
+                first.flavor = Flavor::Irsa;
+            }
         }
     }
 
@@ -239,6 +268,7 @@ pub async fn discover(
         found.settings = documented_for_eks(platform);
         found.source = SettingsSource::Documented;
     }
+    found.own.platform = platform;
     if found.settings.platform.is_none() && !found.settings.compat.is_upstream() {
         found.settings.platform = platform;
     }

@@ -1,7 +1,5 @@
 //! Findings about pods and accounts, one rule after another.
 
-use irsa_core::settings::Settings;
-
 use super::*;
 use crate::{
     webhook::{SettingsSource, Target, Version, Webhooks},

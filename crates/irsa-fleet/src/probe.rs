@@ -1,0 +1,117 @@
+//! What the webhook of a cluster does, seen in a pod that the API server makes and does not keep.
+//!
+//! The webhook of a control plane tells nobody its flags, and whether it answers at all shows only in a pod. A pod with
+//! `dryRun=All` goes through every webhook and is forgotten.
+
+use irsa_core::{annotations, endpoint::Choice, identity};
+use serde_json::{Value, json};
+
+use crate::{
+    assess::env,
+    cluster::{Cluster, Error},
+    directory::Directory,
+};
+
+/// What a dry-run pod showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Namespace and name of the service account that was tried.
+    pub account: (String, String),
+    /// Whether the pod got an identity.
+    pub mutated: bool,
+    /// What this project's webhook recorded; nothing from another one.
+    pub record: Option<Choice>,
+    /// The value of `AWS_STS_REGIONAL_ENDPOINTS` in it.
+    pub value: Option<String>,
+    /// The region in it.
+    pub region: Option<String>,
+}
+
+/// The first service account with a role, of the given namespace if there is one.
+pub fn candidate(directory: &Directory, namespace: Option<&str>) -> Option<(String, String)> {
+    let mut candidates: Vec<(&str, &str)> = directory
+        .accounts
+        .iter()
+        .filter(|(known, _)| namespace.is_none_or(|namespace| &***known == namespace))
+        .flat_map(|(namespace, accounts)| accounts.keys().map(move |name| (&**namespace, &**name)))
+        .filter(|(namespace, name)| {
+            identity::resolve(&directory.lookup(namespace, name), &directory.webhooks.settings).is_ok()
+        })
+        .collect();
+    candidates.sort_unstable();
+    candidates
+        .first()
+        .map(|(namespace, name)| ((*namespace).to_owned(), (*name).to_owned()))
+}
+
+/// Makes a dry-run pod of a service account.
+pub async fn probe(
+    cluster: &Cluster,
+    directory: &Directory,
+    account: (String, String),
+) -> Result<Probe, Error> {
+    let (namespace, name) = &account;
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": "irsa-probe-", "namespace": namespace},
+        "spec": {"serviceAccountName": name, "containers": [{"name": "probe", "image": "registry.k8s.io/pause:3.10"}]},
+    });
+    let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All&fieldManager=irsa");
+    let answer = cluster.post(&path, &pod).await?;
+    Ok(read(&answer, directory, account))
+}
+
+fn read(answer: &Value, directory: &Directory, account: (String, String)) -> Probe {
+    let variables = answer["spec"]["containers"][0]["env"].as_array();
+    let value = |wanted: &str| {
+        variables
+            .into_iter()
+            .flatten()
+            .find(|variable| variable["name"] == wanted)
+            .and_then(|variable| variable["value"].as_str())
+            .map(str::to_owned)
+    };
+    let record = format!(
+        "{}/{}",
+        directory.webhooks.settings.annotation_prefix,
+        annotations::RECORD
+    );
+    Probe {
+        account,
+        mutated: value(env::ROLE_ARN).is_some() || value(env::CREDENTIALS_URI).is_some(),
+        record: answer["metadata"]["annotations"][record.as_str()]
+            .as_str()
+            .and_then(Choice::from_record),
+        value: value(irsa_core::endpoint::ENV),
+        region: value(env::REGION).or_else(|| value(env::DEFAULT_REGION)),
+    }
+}
+
+/// Where settings are only assumed, learns from a dry-run pod whose webhook answers. Without the right to try, or
+/// without a service account to try it with, things stay as assumed.
+pub async fn learn(
+    cluster: &Cluster,
+    directory: &mut Directory,
+    namespace: Option<&str>,
+) -> Result<(), Error> {
+    if directory.webhooks.source != crate::webhook::SettingsSource::Documented {
+        return Ok(());
+    }
+    let Some(account) = candidate(directory, namespace) else {
+        return Ok(());
+    };
+    match probe(cluster, directory, account).await {
+        Ok(probe) => {
+            if probe.record.is_some() {
+                directory.webhooks.observe_own();
+            }
+            if directory.webhooks.settings.region.is_none() {
+                directory.webhooks.settings.region = probe.region.map(Into::into);
+            }
+            Ok(())
+        }
+        Err(error @ Error::Unreachable { .. }) => Err(error),
+        Err(_) => Ok(()),
+    }
+}
