@@ -3,4 +3,5 @@
 
 mod command;
 mod common;
+mod sts_sdk;
 mod webhook;

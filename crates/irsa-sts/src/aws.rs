@@ -28,7 +28,7 @@ pub(crate) struct Inner {
     pub(crate) directory: RwLock<Directory>,
     pub(crate) faults: Faults,
     pub(crate) tokens: TokenMaker,
-    pub(crate) clock: Clock,
+    clock: RwLock<Clock>,
     pub(crate) events: RwLock<Option<Arc<dyn EventSink>>>,
     pub(crate) global_accepts_local_region: bool,
     pub(crate) web_identity_leeway: Duration,
@@ -67,7 +67,7 @@ impl Aws {
                 directory: RwLock::new(directory),
                 faults: Faults::default(),
                 tokens,
-                clock: config.clock,
+                clock: RwLock::new(config.clock),
                 events: RwLock::new(config.events),
                 global_accepts_local_region: config.global_accepts_local_region,
                 web_identity_leeway: config.web_identity_leeway.unwrap_or(Duration::from_secs(300)),
@@ -102,12 +102,17 @@ impl Aws {
     /// The time by the injected clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.inner.clock.now()
+        self.inner.now()
     }
 
     /// The shared state, for the services of this crate.
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
+    }
+
+    /// What time it is from now on: what happens to tokens and sessions later can be seen without waiting.
+    pub fn set_clock(&self, clock: Clock) {
+        *self.inner.clock.write() = clock;
     }
 
     /// Who is told of every call from now on.
@@ -254,6 +259,11 @@ impl Aws {
 }
 
 impl Inner {
+    /// The time by the injected clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.read().now()
+    }
+
     /// Hands one call to the event sink.
     pub(crate) fn record(&self, call: Call) {
         if let Some(sink) = self.events.read().as_ref() {

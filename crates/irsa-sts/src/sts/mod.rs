@@ -79,7 +79,7 @@ pub(crate) async fn handle(
     connection: &Connection,
     endpoint: &Endpoint,
 ) -> Response<Bytes> {
-    let now = aws.clock.now();
+    let now = aws.now();
     let request_id = ids::request();
     let (parts, body) = request.into_parts();
     let view = RequestView::of(&parts);
