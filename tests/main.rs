@@ -3,5 +3,8 @@
 
 mod command;
 mod common;
+mod install;
+mod kube_client;
+mod procedure;
 mod sts_sdk;
 mod webhook;

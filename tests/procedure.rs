@@ -7,7 +7,11 @@ const VARIABLE: &str = "AWS_STS_REGIONAL_ENDPOINTS";
 /// The lab with the guide's DaemonSet, all of its pods running.
 fn lab_with_aws_node(args: &[&str]) -> Lab {
     let lab = Lab::start(args);
-    lab.kubectl(&["apply", "-f", root().join("examples/aws-node.yaml").to_str().unwrap()]);
+    lab.kubectl(&[
+        "apply",
+        "-f",
+        root().join("examples/aws-node.yaml").to_str().unwrap(),
+    ]);
     wait_for_pods(&lab);
     lab
 }
@@ -18,7 +22,10 @@ fn wait_for_pods(lab: &Lab) {
 
 fn pod_names(lab: &Lab) -> Vec<String> {
     let names = lab.k("get Pods -n kube-system -l k8s-app=aws-node -o name");
-    names.lines().map(|line| line.trim_start_matches("pod/").to_owned()).collect()
+    names
+        .lines()
+        .map(|line| line.trim_start_matches("pod/").to_owned())
+        .collect()
 }
 
 /// Step 6 of the guide: `kubectl describe pod … | grep AWS_STS_REGIONAL_ENDPOINTS`, for one pod.
@@ -37,7 +44,10 @@ fn recreate(lab: &Lab) {
     wait_for_pods(lab);
     let after = pod_names(lab);
     assert_eq!(after.len(), before.len());
-    assert!(after.iter().all(|name| !before.contains(name)), "{before:?} -> {after:?}");
+    assert!(
+        after.iter().all(|name| !before.contains(name)),
+        "{before:?} -> {after:?}"
+    );
 }
 
 fn assert_every_pod_shows(lab: &Lab, expected: Option<&str>) {
@@ -59,12 +69,16 @@ fn step_1_the_region_of_a_pod_is_read_from_its_node() {
         .iter()
         .map(|pod| {
             let text = lab.kubectl(&["describe", "pod", pod, "-n", "kube-system"]);
-            text.lines().find(|line| line.starts_with("Node:")).unwrap().to_owned()
+            text.lines()
+                .find(|line| line.starts_with("Node:"))
+                .unwrap()
+                .to_owned()
         })
         .collect();
     assert!(
         nodes.iter().any(|line| {
-            line.trim_start_matches("Node:").trim() == "ip-192-168-79-166.us-west-2.compute.internal/192.168.79.166"
+            line.trim_start_matches("Node:").trim()
+                == "ip-192-168-79-166.us-west-2.compute.internal/192.168.79.166"
         }),
         "{nodes:?}"
     );
@@ -73,9 +87,8 @@ fn step_1_the_region_of_a_pod_is_read_from_its_node() {
 #[test]
 fn the_annotation_true_makes_recreated_pods_regional_and_false_makes_them_legacy() {
     let lab = lab_with_aws_node(&[]);
-    let said = lab.k(
-        "annotate serviceaccount -n kube-system aws-node eks.amazonaws.com/sts-regional-endpoints=true",
-    );
+    let said = lab
+        .k("annotate serviceaccount -n kube-system aws-node eks.amazonaws.com/sts-regional-endpoints=true");
     assert_eq!(said.trim(), "serviceaccount/aws-node annotated");
     recreate(&lab);
     assert_every_pod_shows(&lab, Some("regional"));
@@ -150,7 +163,10 @@ spec:
           value: legacy
 "#,
     );
-    assert_eq!(endpoint_lines(&lab, "kube-system", "own-choice"), [format!("{VARIABLE}: legacy")]);
+    assert_eq!(
+        endpoint_lines(&lab, "kube-system", "own-choice"),
+        [format!("{VARIABLE}: legacy")]
+    );
     let arn = lab.kubectl(&[
         "get",
         "pod",
@@ -172,7 +188,11 @@ fn a_rolling_restart_does_what_deleting_the_pods_does() {
     wait_for_pods(&lab);
     eventually("old pods are gone", || {
         let now = pod_names(&lab);
-        if now.iter().any(|name| before.contains(name)) { Err(format!("{now:?}")) } else { Ok(()) }
+        if now.iter().any(|name| before.contains(name)) {
+            Err(format!("{now:?}"))
+        } else {
+            Ok(())
+        }
     });
     assert_every_pod_shows(&lab, Some("legacy"));
 }
@@ -185,6 +205,8 @@ fn interrupted_the_lab_ends_by_itself_and_leaves_nothing_behind() {
     assert!(status.success(), "{status}");
     // It takes a fraction of a second; the bound only tells an end from a hang on a busy machine.
     assert!(time.as_secs() < 10, "it took {time:?}");
-    let left: Vec<_> = std::fs::read_dir(&state).map(|files| files.flatten().map(|f| f.path()).collect()).unwrap_or_default();
+    let left: Vec<_> = std::fs::read_dir(&state)
+        .map(|files| files.flatten().map(|f| f.path()).collect())
+        .unwrap_or_default();
     assert!(left.is_empty(), "{left:?}");
 }

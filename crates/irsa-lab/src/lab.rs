@@ -57,6 +57,8 @@ pub struct LabConfig {
     pub listen: SocketAddr,
     /// Where kubeconfig, CA and addresses are written; a folder of its own when `None`.
     pub state_dir: Option<PathBuf>,
+    /// Whether the lab's own webhook runs; without it the cluster starts as one where nothing is installed.
+    pub with_webhook: bool,
     /// What the webhook is told. Its platform is that of the cluster.
     pub webhook: Settings,
 }
@@ -71,6 +73,7 @@ impl Default for LabConfig {
             account: DEFAULT_ACCOUNT.to_owned(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             state_dir: None,
+            with_webhook: true,
             webhook: Settings {
                 region: Some(DEFAULT_REGION.into()),
                 ..Settings::default()
@@ -135,7 +138,7 @@ pub struct Lab {
     events: Arc<EventLog>,
     proxy: Proxy,
     reach: Reach,
-    webhook: Server,
+    webhook: Option<Server>,
     _control: Control,
     state: StateDir,
     tasks: JoinSet<()>,
@@ -237,8 +240,13 @@ impl Lab {
                 ..config.webhook
             },
         };
-        let webhook = start_webhook(&mut state, &authority, &api, settings).await?;
-        register(&client, &webhook, &authority).await?;
+        let webhook = if config.with_webhook {
+            let webhook = start_webhook(&mut state, &authority, &api, settings).await?;
+            register(&client, &webhook, &authority).await?;
+            Some(webhook)
+        } else {
+            None
+        };
         Ok(Self {
             region: config.region,
             api,
@@ -295,10 +303,10 @@ impl Lab {
         &self.proxy
     }
 
-    /// The webhook.
+    /// The lab's own webhook, unless the lab runs without.
     #[must_use]
-    pub fn webhook(&self) -> &Server {
-        &self.webhook
+    pub fn webhook(&self) -> Option<&Server> {
+        self.webhook.as_ref()
     }
 
     /// The folder with all that others need to find the lab.
@@ -326,7 +334,9 @@ impl Lab {
         self.tasks.abort_all();
         // The webhook last heard of nobody who could still ask it once the API is gone.
         self.api.shutdown().await;
-        self.webhook.shutdown_with(Drain::at_once()).await;
+        if let Some(webhook) = self.webhook {
+            webhook.shutdown_with(Drain::at_once()).await;
+        }
         self.proxy.shutdown().await;
         drop(self.state);
     }

@@ -6,6 +6,7 @@ pub mod caller;
 pub mod container;
 pub mod control;
 pub mod foreground;
+mod image;
 mod lab;
 pub mod netns;
 pub mod proxy;

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use irsa_apiserver::logs::{LogWriter, Logs};
 use irsa_apiserver::object::ObjectExt;
-use irsa_apiserver::runtime::{Cluster, Exec, Runtime, RuntimeError};
+use irsa_apiserver::runtime::{Cluster, ContainerRef, Exec, Running, Runtime, RuntimeError, Start};
 use kube::Client;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use crate::container::Container;
+use crate::image::{self, Addresses};
 use crate::run::{Reach, Sandbox, Way, exit_code, find_in};
 
 type BoxFuture<'a, T> = futures::future::BoxFuture<'a, T>;
@@ -29,6 +30,8 @@ type BoxFuture<'a, T> = futures::future::BoxFuture<'a, T>;
 pub struct LabRuntime {
     ready: OnceLock<(Client, Reach)>,
     logs: OnceLock<Arc<Logs>>,
+    api: OnceLock<String>,
+    addresses: Addresses,
 }
 
 impl std::fmt::Debug for LabRuntime {
@@ -61,6 +64,21 @@ impl LabRuntime {
 impl Runtime for LabRuntime {
     fn attach(&self, cluster: Cluster) {
         let _ = self.logs.set(cluster.logs);
+        let _ = self.api.set(cluster.url);
+    }
+
+    fn knows(&self, at: &ContainerRef) -> bool {
+        image::is_ours(at.image())
+    }
+
+    fn start(&self, start: Start) -> BoxFuture<'_, Result<Arc<dyn Running>, RuntimeError>> {
+        Box::pin(async move {
+            let (client, reach) = self
+                .ready()
+                .map_err(|error| RuntimeError::Start(error.to_string()))?;
+            let api = self.api.get().map(String::as_str).unwrap_or_default();
+            image::start(start, client.clone(), reach, api, &self.addresses).await
+        })
     }
 
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<i32, RuntimeError>> {

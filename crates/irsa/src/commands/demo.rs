@@ -7,6 +7,7 @@ mod tour;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use irsa_core::endpoint::Platform;
 use irsa_lab::{Lab, LabConfig};
 
 use crate::output::Output;
@@ -39,6 +40,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode> {
+    let platform = Platform::parse(&args.kubernetes, Some(&args.platform))?;
     let lab = Lab::start(LabConfig {
         kubernetes: args.kubernetes,
         platform: Some(args.platform),
@@ -47,7 +49,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
     .await
     .context("the lab did not start")?;
     let finished = tokio::select! {
-        result = tour::run(&lab, args.no_kubectl, output) => Some(result),
+        result = tour::run(&lab, platform, args.no_kubectl, output) => Some(result),
         _ = tokio::signal::ctrl_c() => None,
     };
     lab.shutdown().await;

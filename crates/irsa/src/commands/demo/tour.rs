@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use irsa_core::endpoint::{EndpointType, EnvValue};
+use irsa_core::endpoint::{Choice, EndpointType, EnvValue, GlobalValue, Platform, Sources};
 use irsa_core::node;
 use irsa_lab::Lab;
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -30,7 +30,7 @@ pub(super) const MANIFEST: &str = include_str!("../../../../../examples/aws-node
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Step {
-    title: &'static str,
+    title: String,
     seen: String,
     verified: bool,
 }
@@ -40,11 +40,17 @@ struct Tour<'a> {
     client: Client,
     hands: Hands,
     output: &'a Output,
+    platform: Platform,
     steps: Vec<Step>,
 }
 
 /// Goes through all steps. `true`: every one was verified.
-pub(super) async fn run(lab: &Lab, no_kubectl: bool, output: &Output) -> anyhow::Result<bool> {
+pub(super) async fn run(
+    lab: &Lab,
+    platform: Platform,
+    no_kubectl: bool,
+    output: &Output,
+) -> anyhow::Result<bool> {
     let client = lab.client().await?;
     let hands = Hands::find(no_kubectl, lab.kubeconfig_path().to_owned(), client.clone()).await;
     let mut tour = Tour {
@@ -52,6 +58,7 @@ pub(super) async fn run(lab: &Lab, no_kubectl: bool, output: &Output) -> anyhow:
         client,
         hands,
         output,
+        platform,
         steps: Vec::new(),
     };
     tour.introduce()?;
@@ -110,13 +117,7 @@ impl Tour<'_> {
     }
 
     /// Says what it means and writes the step into the summary.
-    fn meaning(
-        &mut self,
-        title: &'static str,
-        seen: String,
-        verified: bool,
-        text: &str,
-    ) -> anyhow::Result<()> {
+    fn meaning(&mut self, title: &str, seen: String, verified: bool, text: &str) -> anyhow::Result<()> {
         let mark = if verified {
             "✓".green().to_string()
         } else {
@@ -124,7 +125,7 @@ impl Tour<'_> {
         };
         self.output.out(format_args!("  {mark} {text}"))?;
         self.steps.push(Step {
-            title,
+            title: title.to_owned(),
             seen,
             verified,
         });
@@ -177,15 +178,31 @@ impl Tour<'_> {
         let name = name_of(&pod);
         self.show_endpoint(&name).await?;
         let shown = endpoint_of(&pod);
+        let choice = self.expected(None);
         let text = match &shown {
-            Shown::Default => "no line: the default is not overridden".to_owned(),
-            Shown::Chosen(endpoint) => {
-                format!("{endpoint}, without any annotation: the default of this cluster")
-            }
+            Shown::Default => format!(
+                "no line, so the default is not overridden: {}",
+                choice.source.reason()
+            ),
+            Shown::Chosen(endpoint) => format!("{endpoint}: {}", choice.source.reason()),
             Shown::Mixed(values) => format!("the containers differ: {values}"),
         };
-        let verified = !matches!(shown, Shown::Mixed(_));
-        self.meaning("endpoint in use", shown.to_string(), verified, &text)
+        self.meaning(
+            "endpoint in use",
+            shown.to_string(),
+            shown == Shown::of(choice),
+            &text,
+        )
+    }
+
+    /// What the rules give the pods of a service account with this annotation.
+    fn expected(&self, annotation: Option<EndpointType>) -> Choice {
+        Sources {
+            platform: Some(self.platform),
+            service_account: annotation,
+            ..Sources::default()
+        }
+        .choose()
     }
 
     async fn show_endpoint(&self, pod: &str) -> anyhow::Result<()> {
@@ -198,6 +215,7 @@ impl Tour<'_> {
 
     /// Steps 3 to 6, for one choice.
     async fn choose(&mut self, value: &str, endpoint: EndpointType, title: &str) -> anyhow::Result<()> {
+        let step = |text: &str| format!("{endpoint}: {text}");
         self.title(&format!("3. {title}"))?;
         self.command(&format!(
             "kubectl annotate serviceaccount -n {NAMESPACE} {NAME} {ANNOTATION}={value} --overwrite"
@@ -221,7 +239,7 @@ impl Tour<'_> {
             .map(endpoint_of)
             .eq(before.iter().map(endpoint_of));
         self.meaning(
-            "annotation",
+            &step("annotated"),
             format!("{ANNOTATION}={}", annotated.as_deref().unwrap_or("<none>")),
             annotated.as_deref() == Some(value) && untouched,
             "annotated; pods that run already keep what they have, so they must be recreated",
@@ -239,7 +257,7 @@ impl Tour<'_> {
         self.printed(&printed)?;
         let text = format!("{} new pods are running", pods.len());
         self.meaning(
-            "pods recreated",
+            &step("pods recreated"),
             format!("{} of {}", pods.len(), old.len()),
             pods.len() == old.len(),
             &text,
@@ -248,24 +266,24 @@ impl Tour<'_> {
         self.title("6. See the value")?;
         let first = pods.first().context("no pod is left")?;
         self.show_endpoint(&name_of(first)).await?;
-        let right = pods.iter().all(|pod| endpoint_of(pod) == Shown::Chosen(endpoint));
-        let text = match endpoint {
-            EndpointType::Regional => format!(
-                "regional in every pod: the SDK calls sts.{}.amazonaws.com",
-                self.lab.region()
-            ),
-            EndpointType::Global => {
+        let choice = self.expected(Some(endpoint));
+        let shown = endpoint_of(first);
+        let right = pods.iter().all(|pod| endpoint_of(pod) == Shown::of(choice));
+        let text = match choice.written(GlobalValue::default()) {
+            Some("legacy") => {
                 "global in every pod: `legacy` is the word for it that the SDKs accept".to_owned()
             }
+            Some(word) => format!("{word} in every pod: {}", choice.source.reason()),
+            None => format!("nothing is written: {}", choice.source.reason()),
         };
-        self.meaning("value in every pod", endpoint.to_string(), right, &text)?;
+        self.meaning(&step("value in every pod"), shown.to_string(), right, &text)?;
 
         self.title("7. Prove it")?;
         let proof = proof::call(self.lab, first).await?;
         self.command(&proof.command)?;
         self.printed(&proof.printed)?;
         self.meaning(
-            "endpoint really called",
+            &step("endpoint really called"),
             proof.seen,
             proof.verified,
             &proof.meaning,
@@ -276,7 +294,11 @@ impl Tour<'_> {
         self.output.out("")?;
         let mut table = Table::new(&["STEP", "SEEN", "VERIFIED"]);
         for step in &self.steps {
-            table.row([step.title, &step.seen, if step.verified { "yes" } else { "NO" }]);
+            table.row([
+                step.title.as_str(),
+                &step.seen,
+                if step.verified { "yes" } else { "NO" },
+            ]);
         }
         table.write(&mut self.output.stdout())?;
         let failed = self.steps.iter().filter(|step| !step.verified).count();
@@ -377,6 +399,16 @@ enum Shown {
     Default,
     Chosen(EndpointType),
     Mixed(String),
+}
+
+impl Shown {
+    /// What a choice looks like in a pod.
+    fn of(choice: Choice) -> Self {
+        match choice.written(GlobalValue::default()) {
+            Some(_) => Self::Chosen(choice.endpoint),
+            None => Self::Default,
+        }
+    }
 }
 
 impl std::fmt::Display for Shown {

@@ -61,6 +61,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHOM", value_parser = ["upstream"])]
     compat: Option<String>,
 
+    /// Start without a webhook, to install one: irsa install --image irsa | kubectl apply -f -
+    #[arg(long, conflicts_with_all = ["sts_regional_endpoint", "global_endpoint_value", "compat"])]
+    no_webhook: bool,
+
     /// A command to run with KUBECONFIG set; the lab ends with it
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<std::ffi::OsString>,
@@ -81,6 +85,7 @@ impl Args {
             nodes: self.nodes,
             listen: self.listen,
             state_dir: Some(self.state_dir.clone().unwrap_or_else(state::default_path)),
+            with_webhook: !self.no_webhook,
             webhook: if self.compat.is_some() {
                 settings.upstream()
             } else {
