@@ -108,6 +108,26 @@ pub(crate) fn span(seconds: i64) -> String {
     }
 }
 
+/// `docs/schema/` is written from the types: `IRSA_WRITE_SCHEMA=1 cargo test -p irsa schema` renews it.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[track_caller]
+pub(crate) fn schema_is_current<T: schemars::JsonSchema>(name: &str) {
+    let schema = serde_json::to_string_pretty(&schemars::schema_for!(T)).unwrap() + "\n";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/schema")
+        .join(name);
+    if std::env::var_os("IRSA_WRITE_SCHEMA").is_some() {
+        std::fs::write(&path, &schema).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == schema,
+        "{} is not what the types say: run IRSA_WRITE_SCHEMA=1 cargo test -p irsa schema",
+        path.display()
+    );
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -197,100 +197,156 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
 
 /// A list, as kubectl writes one.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct List<T> {
+    /// `irsa/v1`.
     api_version: &'static str,
+    /// `PresignedUrlList`.
     kind: &'static str,
+    /// One for each URL, in their order.
     items: Vec<T>,
 }
 
 /// The document of one URL.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct UrlReport {
+    /// `irsa/v1`.
     api_version: &'static str,
+    /// `PresignedUrl`.
     kind: &'static str,
+    /// The URL, its secrets masked unless asked for.
     url: String,
+    /// `s3`, `sts` or `other`.
     service: &'static str,
+    /// `regional`, `global`, `dualstack`, `fips`, `accelerate`, `access-point`, `multi-region-access-point`, `express`, `website`, `object-lambda`, `outposts`, `vpc-endpoint` or `custom`.
     form: &'static str,
+    /// The host, lower case, without port.
     host: String,
+    /// The region in the host's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     host_region: Option<String>,
+    /// The partition of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     partition: Option<&'static str>,
+    /// `virtual`, `path`, `access-point`, `multi-region-access-point` or `express`.
     #[serde(skip_serializing_if = "Option::is_none")]
     addressing: Option<&'static str>,
+    /// The bucket, or what stands for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     bucket: Option<String>,
+    /// The key, decoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    /// The action of STS.
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<String>,
+    /// The signature, without its value.
     signature: SignatureReport,
+    /// When it is good for, if that can be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     validity: Option<ValidityReport>,
+    /// Whether a session token is present.
     session_token: bool,
+    /// Every query parameter, in its order.
     parameters: Vec<ParameterReport>,
+    /// Whether AWS would serve it, as far as the URL alone tells.
     consistent: bool,
+    /// What AWS would answer instead; the first is the one that it would say.
     problems: Vec<ProblemReport>,
+    /// What else is worth knowing.
     notes: Vec<NoteReport>,
 }
 
+/// A signature.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct SignatureReport {
+    /// `SigV2`, `SigV4` or `SigV4a`.
     version: &'static str,
+    /// The access key id.
     #[serde(skip_serializing_if = "Option::is_none")]
     access_key_id: Option<String>,
+    /// The credential scope; SigV2 has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<ScopeReport>,
+    /// SigV4a's regions.
     #[serde(skip_serializing_if = "Option::is_none")]
     region_set: Option<String>,
+    /// The signed headers.
     signed_headers: Vec<String>,
 }
 
+/// A credential scope.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct ScopeReport {
+    /// `YYYYMMDD`.
     date: String,
+    /// The region; SigV4a has none here.
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<String>,
+    /// The service.
     service: String,
+    /// `aws4_request`.
     terminator: String,
 }
 
+/// When a URL is good for.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct ValidityReport {
+    /// When it was signed; SigV2 does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_at: Option<String>,
+    /// When it ends.
     expires_at: String,
+    /// Seconds left, negative when over.
     seconds_left: i64,
 }
 
+/// One query parameter.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct ParameterReport {
+    /// The name, decoded.
     name: String,
     /// Absent when masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
+    /// Whether its holder could act with it.
     secret: bool,
 }
 
+/// An answer of AWS other than success.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct ProblemReport {
+    /// The HTTP status.
     status: u16,
+    /// The error code.
     code: &'static str,
+    /// The message, exactly as far as it is known.
     message: String,
+    /// `tested`, `read`, `documented`, `reported` or `memory`.
     certainty: &'static str,
 }
 
+/// A note.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct NoteReport {
+    /// The stable name.
     id: &'static str,
+    /// The note in words.
     message: String,
 }
 
@@ -578,28 +634,42 @@ fn describe(to: &mut impl Write, url: &str, anatomy: &Anatomy) -> io::Result<()>
 
 /// The document of a prediction.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PredictionReport {
+    /// The SDK, as `--sdk` takes it.
     sdk: String,
+    /// The SDK, as people know it.
     sdk_name: String,
+    /// The form of the host, as in a `PresignedUrl`.
     #[serde(skip_serializing_if = "Option::is_none")]
     form: Option<&'static str>,
+    /// The host.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
+    /// The path, with the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    /// Where the bucket stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     addressing: Option<&'static str>,
+    /// `SigV2`, `SigV4` or `SigV4a`.
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<&'static str>,
+    /// The region in the credential scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope_region: Option<String>,
+    /// The URL with words in place of what only a signer knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
+    /// The error, when there is no URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What decided, as a stable name.
     reason: &'static str,
+    /// What decided, in words.
     message: &'static str,
+    /// `tested`, `read`, `documented`, `reported` or `memory`.
     certainty: &'static str,
 }
 
@@ -630,14 +700,22 @@ impl PredictionReport {
     }
 }
 
+/// The forms that SDKs give a URL.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct PredictionList {
+    /// `irsa/v1`.
     api_version: &'static str,
+    /// `PresignPrediction`.
     kind: &'static str,
+    /// The bucket that was asked about.
     bucket: String,
+    /// The key that was asked about.
     key: String,
+    /// The variables that were considered.
     environment: std::collections::BTreeMap<&'static str, String>,
+    /// One for each SDK.
     predictions: Vec<PredictionReport>,
 }
 
@@ -722,4 +800,25 @@ pub(crate) fn prediction_table(predictions: &[Prediction], wide: bool) -> Table 
         table.row(row);
     }
     table
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::commands::offline::schema_is_current;
+
+    #[test]
+    fn the_schemas_of_url_are_current() {
+        schema_is_current::<UrlReport>("presigned-url.json");
+        schema_is_current::<List<UrlReport>>("presigned-url-list.json");
+        schema_is_current::<PredictionList>("presign-prediction.json");
+    }
+
+    #[test]
+    fn long_urls_are_cut_for_error_messages_between_characters() {
+        assert_eq!(abbreviated("short"), "short");
+        let long = "é".repeat(200);
+        assert_eq!(abbreviated(&long).chars().count(), 121);
+    }
 }
