@@ -297,7 +297,7 @@ fn conflict(conflicts: &[(String, Vec<String>)]) -> Status {
         "Conflict",
         format!("Apply failed with {count} conflict{plural}: {}", said.join("\n")),
     );
-    status.details = Some(json!({ "causes": causes }));
+    status.details = Some(Box::new(json!({ "causes": causes })));
     status
 }
 

@@ -12,8 +12,8 @@ pub struct Status {
     pub reason: String,
     /// The sentence for people.
     pub message: String,
-    /// `details`, when there are any.
-    pub details: Option<Value>,
+    /// `details`, when there are any. Boxed: a refusal is carried through many results.
+    pub details: Option<Box<Value>>,
 }
 
 /// Short form of a result of the API.
@@ -124,7 +124,7 @@ impl Status {
         if !plural.is_empty() {
             details.insert("kind".into(), plural.into());
         }
-        self.details = Some(Value::Object(details));
+        self.details = Some(Box::new(Value::Object(details)));
         self
     }
 
@@ -142,7 +142,7 @@ impl Status {
             "NotFound",
             "the server could not find the requested resource",
         );
-        status.details = Some(json!({}));
+        status.details = Some(Box::new(json!({})));
         status
     }
 
@@ -209,7 +209,7 @@ impl Status {
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
         );
-        status.details = Some(json!({}));
+        status.details = Some(Box::new(json!({})));
         status
     }
 
@@ -267,12 +267,12 @@ impl Status {
             "Invalid",
             format!("{qualified} \"{name}\" is invalid: {said}"),
         );
-        status.details = Some(json!({
+        status.details = Some(Box::new(json!({
             "name": name, "group": group, "kind": kind,
             "causes": causes.iter().map(|cause| json!({
                 "reason": cause.reason, "message": cause.message, "field": cause.field,
             })).collect::<Vec<_>>(),
-        }));
+        })));
         status
     }
 
@@ -325,7 +325,7 @@ impl Status {
         });
         if let Some(map) = value.as_object_mut() {
             if let Some(details) = &self.details {
-                map.insert("details".into(), details.clone());
+                map.insert("details".into(), Value::clone(details));
             }
             map.insert("code".into(), self.code.into());
         }

@@ -574,10 +574,8 @@ fn changes(resource: &Resource, old: &Value, new: &Value, causes: &mut Vec<Cause
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
             fixed(&["roleRef"], "cannot change roleRef");
         }
-        "priorityclasses.scheduling.k8s.io" => {
-            if old.get("value") != new.get("value") {
-                causes.push(Cause::forbidden("value", "may not be changed in an update."));
-            }
+        "priorityclasses.scheduling.k8s.io" if old.get("value") != new.get("value") => {
+            causes.push(Cause::forbidden("value", "may not be changed in an update."));
         }
         "customresourcedefinitions.apiextensions.k8s.io" => fixed(&["spec", "scope"], IMMUTABLE),
         _ => {}

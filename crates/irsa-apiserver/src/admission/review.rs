@@ -239,7 +239,7 @@ fn refusal(hook: &str, status: &Value) -> Status {
 }
 
 fn set_details(status: &mut Status, details: &Value) {
-    status.details = Some(details.clone());
+    status.details = Some(Box::new(details.clone()));
 }
 
 #[cfg(test)]

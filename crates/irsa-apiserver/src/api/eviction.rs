@@ -76,8 +76,9 @@ impl Api {
                 count(&["status", "desiredHealthy"]),
                 count(&["status", "currentHealthy"]),
             );
-            status.details =
-                Some(json!({ "causes": [{ "reason": "DisruptionBudget", "message": message }] }));
+            status.details = Some(Box::new(
+                json!({ "causes": [{ "reason": "DisruptionBudget", "message": message }] }),
+            ));
             status
         };
         let healthy = pod.list_at(&["status", "conditions"]).iter().any(|condition| {

@@ -282,10 +282,10 @@ impl Server {
             let mut status = Status::timeout(format!(
                 "Too large resource version: {version}, current: {current}"
             ));
-            status.details = Some(json!({
+            status.details = Some(Box::new(json!({
                 "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
                 "retryAfterSeconds": 1,
-            }));
+            })));
             return Err(status);
         }
         Ok(Some(version))

@@ -6,17 +6,20 @@ use crate::support::{Cluster, WEB, eventually};
 async fn objects_go_by_name_by_label_and_all_at_once() {
     let cluster = Cluster::bare().await;
     for name in ["a", "b", "c", "d"] {
-        cluster.ok(&format!("create cm {name}")).await;
+        cluster.ok(&format!("create secret generic {name}")).await;
     }
-    cluster.ok("label cm a b x=y").await;
-    assert_eq!(cluster.ok("delete cm -l x=y -o name").await.lines().count(), 2);
-    let said = cluster.run(&["delete", "cm", "c", "nope"], None).await;
+    cluster.ok("label secret a b x=y").await;
+    assert_eq!(
+        cluster.ok("delete secret -l x=y -o name").await.lines().count(),
+        2
+    );
+    let said = cluster.run(&["delete", "secret", "c", "nope"], None).await;
     assert!(
-        said.stdout.contains("\"c\" deleted") && said.stderr.contains("configmaps \"nope\" not found"),
+        said.stdout.contains("\"c\" deleted") && said.stderr.contains("secrets \"nope\" not found"),
         "{said:?}"
     );
     let (code, gone) = cluster
-        .request("DELETE", "/api/v1/namespaces/default/configmaps", &[], "")
+        .request("DELETE", "/api/v1/namespaces/default/secrets", &[], "")
         .await;
     assert_eq!((code, gone["items"].as_array().unwrap().len()), (200, 1));
 }

@@ -139,26 +139,30 @@ async fn selectors_choose_and_wrong_ones_are_refused() {
 async fn a_list_comes_in_pages_of_one_moment() {
     let cluster = Cluster::bare().await;
     let create = |name: String| {
-        let object = serde_json::json!({ "apiVersion": "v1", "kind": "ConfigMap",
+        let object = serde_json::json!({ "apiVersion": "v1", "kind": "Secret",
             "metadata": { "name": name, "namespace": "default" } });
-        cluster.server.store().create("configmaps", object).unwrap();
+        cluster.server.store().create("secrets", object).unwrap();
     };
     for index in 0..7 {
         create(format!("m{index}"));
     }
     assert_eq!(
-        cluster.ok("get cm --chunk-size=2 -o name").await.lines().count(),
+        cluster
+            .ok("get secret --chunk-size=2 -o name")
+            .await
+            .lines()
+            .count(),
         7
     );
 
-    let path = "/api/v1/namespaces/default/configmaps?limit=3";
+    let path = "/api/v1/namespaces/default/secrets?limit=3";
     let (_, first) = cluster.request("GET", path, &[], "").await;
     // What is written between two pages is in neither.
     create("m5a".into());
     cluster
         .server
         .store()
-        .delete("configmaps", "default", "m6", None)
+        .delete("secrets", "default", "m6", None)
         .unwrap();
     let mut names: Vec<String> = Vec::new();
     let mut page = first.clone();

@@ -31,21 +31,21 @@ async fn lists_and_watches_come_in_the_form_that_is_accepted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn yaml_bodies_are_read_and_status_is_a_part_of_its_own() {
     let cluster = Cluster::bare().await;
-    let yaml = "apiVersion: v1\nkind: Node\nmetadata: {name: n}\nspec: {unschedulable: true}\n";
+    let yaml = "apiVersion: v1\nkind: Node\nmetadata: {name: one}\nspec: {unschedulable: true}\n";
     let headers = [("content-type", "application/yaml")];
     let (code, node) = cluster.request("POST", "/api/v1/nodes", &headers, yaml).await;
     assert_eq!(code, 201, "{node}");
     let merge = [("content-type", "application/merge-patch+json")];
     let both = r#"{"spec":{"unschedulable":false},"status":{"phase":"Running"}}"#;
     let (_, after) = cluster
-        .request("PATCH", "/api/v1/nodes/n/status", &merge, both)
+        .request("PATCH", "/api/v1/nodes/one/status", &merge, both)
         .await;
     assert_eq!(
         (&after["spec"]["unschedulable"], &after["status"]["phase"]),
         (&true.into(), &"Running".into())
     );
     let (_, after) = cluster
-        .request("PATCH", "/api/v1/nodes/n", &merge, r#"{"status":null}"#)
+        .request("PATCH", "/api/v1/nodes/one", &merge, r#"{"status":null}"#)
         .await;
     assert_eq!(after["status"]["phase"], "Running");
 }

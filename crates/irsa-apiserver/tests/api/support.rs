@@ -13,26 +13,26 @@ use tokio::process::Command;
 
 /// What kubectl printed.
 #[derive(Debug)]
-pub struct Said {
-    pub stdout: String,
-    pub stderr: String,
-    pub code: i32,
+pub(crate) struct Said {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
 }
 
 /// A cluster that ends with the test.
-pub struct Cluster {
-    pub server: ApiServer,
-    pub directory: TempDir,
+pub(crate) struct Cluster {
+    pub(crate) server: ApiServer,
+    pub(crate) directory: TempDir,
 }
 
 impl Cluster {
     /// With controllers and a node.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Config::default()).await
     }
 
     /// Without controllers: objects stay as they are written.
-    pub async fn bare() -> Self {
+    pub(crate) async fn bare() -> Self {
         Self::with(Config {
             controllers: false,
             nodes: Vec::new(),
@@ -41,7 +41,7 @@ impl Cluster {
         .await
     }
 
-    pub async fn with(config: Config) -> Self {
+    pub(crate) async fn with(config: Config) -> Self {
         let server = ApiServer::start(config).await.expect("the server starts");
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("config"), server.kubeconfig())
@@ -49,19 +49,12 @@ impl Cluster {
         Self { server, directory }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// A file for `-f`.
-    pub fn file(&self, name: &str, content: &str) -> String {
-        let path = self.path().join(name);
-        std::fs::write(&path, content).expect("the manifest is written");
-        path.to_str().expect("a UTF-8 path").to_owned()
-    }
-
     /// kubectl as a process that is still to be started.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".into());
         let mut command = Command::new(program);
         command
@@ -76,7 +69,7 @@ impl Cluster {
         command
     }
 
-    pub async fn run(&self, arguments: &[&str], input: Option<&str>) -> Said {
+    pub(crate) async fn run(&self, arguments: &[&str], input: Option<&str>) -> Said {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if input.is_some() {
@@ -104,36 +97,36 @@ impl Cluster {
     }
 
     /// Runs a command line (split at blanks) that must succeed; returns stdout.
-    pub async fn ok(&self, line: &str) -> String {
+    pub(crate) async fn ok(&self, line: &str) -> String {
         self.ok_with(&line.split_whitespace().collect::<Vec<_>>(), None)
             .await
     }
 
-    pub async fn ok_with(&self, arguments: &[&str], input: Option<&str>) -> String {
+    pub(crate) async fn ok_with(&self, arguments: &[&str], input: Option<&str>) -> String {
         let said = self.run(arguments, input).await;
         assert_eq!(said.code, 0, "kubectl {arguments:?}: {said:?}");
         said.stdout
     }
 
     /// Runs a command line that must fail; returns stderr.
-    pub async fn fails(&self, line: &str) -> String {
+    pub(crate) async fn fails(&self, line: &str) -> String {
         self.fails_with(&line.split_whitespace().collect::<Vec<_>>(), None)
             .await
     }
 
-    pub async fn fails_with(&self, arguments: &[&str], input: Option<&str>) -> String {
+    pub(crate) async fn fails_with(&self, arguments: &[&str], input: Option<&str>) -> String {
         let said = self.run(arguments, input).await;
         assert_ne!(said.code, 0, "kubectl {arguments:?} succeeded: {said:?}");
         said.stderr
     }
 
     /// Applies a manifest.
-    pub async fn apply(&self, manifest: &str) -> String {
+    pub(crate) async fn apply(&self, manifest: &str) -> String {
         self.ok_with(&["apply", "-f", "-"], Some(manifest)).await
     }
 
     /// A request without kubectl.
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         method: &str,
         path: &str,
@@ -202,7 +195,7 @@ impl Cluster {
 }
 
 /// Waits until a condition holds, for at most ten seconds.
-pub async fn eventually<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
+pub(crate) async fn eventually<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
     for _ in 0..200 {
         if condition().await {
             return;
@@ -212,7 +205,7 @@ pub async fn eventually<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
     panic!("{what} did not come true within ten seconds");
 }
 
-pub const WEB: &str = r#"
+pub(crate) const WEB: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web, labels: {app: web}}

@@ -8,9 +8,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::Cluster;
 
-/// Frames of a watch that ends by its own timeout.
+/// Frames of a watch on secrets (of which a new cluster has none) that ends by its own timeout.
 async fn frames(cluster: &Cluster, query: &str) -> Vec<Value> {
-    let path = format!("/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=1&{query}");
+    let path = format!("/api/v1/namespaces/default/secrets?watch=1&timeoutSeconds=1&{query}");
     let (code, body) = cluster.request("GET", &path, &[], "").await;
     assert_eq!(code, 200);
     match body {
@@ -32,11 +32,17 @@ fn kinds(frames: &[Value]) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_sees_each_change_as_it_happens() {
     let cluster = Cluster::bare().await;
-    let mut command = cluster.command(&["get", "cm", "--watch", "--output-watch-events", "-o", "name"]);
+    let mut command = cluster.command(&[
+        "get",
+        "secret",
+        "--watch",
+        "--output-watch-events",
+        "--no-headers",
+    ]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // The watch has begun when a change is seen; until then each new object may be part of its list.
-    cluster.ok("create cm one").await;
+    cluster.ok("create secret generic one").await;
     let mut next = async || {
         tokio::time::timeout(Duration::from_secs(20), lines.next_line())
             .await
@@ -45,18 +51,18 @@ async fn kubectl_sees_each_change_as_it_happens() {
             .unwrap()
     };
     assert!(next().await.starts_with("ADDED"), "the first is added");
-    cluster.ok("label cm one a=b").await;
+    cluster.ok("label secret one a=b").await;
     assert!(next().await.starts_with("MODIFIED"));
-    cluster.ok("delete cm one").await;
+    cluster.ok("delete secret one").await;
     assert!(next().await.starts_with("DELETED"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_begins_with_what_is_there_or_where_it_is_told() {
     let cluster = Cluster::bare().await;
-    cluster.ok("create cm a").await;
+    cluster.ok("create secret generic a").await;
     let version = cluster.server.store().resource_version();
-    cluster.ok("label cm a x=y").await;
+    cluster.ok("label secret a x=y").await;
     assert_eq!(kinds(&frames(&cluster, "").await), ["ADDED"]);
     assert_eq!(
         kinds(&frames(&cluster, &format!("resourceVersion={version}")).await),
@@ -67,8 +73,8 @@ async fn a_watch_begins_with_what_is_there_or_where_it_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn initial_events_end_with_their_bookmark() {
     let cluster = Cluster::bare().await;
-    cluster.ok("create cm a").await;
-    cluster.ok("create cm b").await;
+    cluster.ok("create secret generic a").await;
+    cluster.ok("create secret generic b").await;
     let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let frames = frames(&cluster, query).await;
     assert_eq!(kinds(&frames), ["ADDED", "ADDED", "BOOKMARK"]);
@@ -77,17 +83,17 @@ async fn initial_events_end_with_their_bookmark() {
         bookmark["metadata"]["annotations"]["k8s.io/initial-events-end"],
         "true"
     );
-    assert_eq!(bookmark["kind"], "ConfigMap");
+    assert_eq!(bookmark["kind"], "Secret");
     assert_ne!(bookmark["metadata"]["resourceVersion"], "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leaving_a_selection_is_a_deletion_for_its_watcher() {
     let cluster = Cluster::bare().await;
-    cluster.ok("create cm a").await;
+    cluster.ok("create secret generic a").await;
     let version = cluster.server.store().resource_version();
-    cluster.ok("label cm a x=y").await;
-    cluster.ok("label cm a x-").await;
+    cluster.ok("label secret a x=y").await;
+    cluster.ok("label secret a x-").await;
     let frames = frames(
         &cluster,
         &format!("resourceVersion={version}&labelSelector=x%3Dy"),
@@ -102,11 +108,11 @@ async fn a_watch_from_a_forgotten_version_is_told_to_begin_again() {
     let cluster = Cluster::bare().await;
     let store = cluster.server.store();
     let version = store.resource_version();
-    let object = serde_json::json!({ "apiVersion": "v1", "kind": "ConfigMap",
+    let object = serde_json::json!({ "apiVersion": "v1", "kind": "Secret",
         "metadata": { "name": "busy", "namespace": "default" } });
-    store.create("configmaps", object.clone()).unwrap();
+    store.create("secrets", object.clone()).unwrap();
     for _ in 0..20_001 {
-        store.update("configmaps", object.clone(), None).unwrap();
+        store.update("secrets", object.clone(), None).unwrap();
     }
     let frames = frames(&cluster, &format!("resourceVersion={version}")).await;
     assert_eq!(kinds(&frames), ["ERROR"]);
