@@ -11,6 +11,7 @@ pub mod config;
 mod controllers;
 mod defaults;
 mod discovery;
+mod exec;
 mod fields;
 pub mod hooks;
 pub mod http;

@@ -9,6 +9,7 @@ use crate::agent::{Agent, Containers, Parts};
 use crate::api::{Api, BoxFuture};
 use crate::config::{Config, Version};
 use crate::controllers;
+use crate::exec::ExecRoutes;
 use crate::hooks::{Authenticator, Routes};
 use crate::logs::{LogRoutes, Logs};
 use crate::oidc::TokenRoutes;
@@ -98,6 +99,12 @@ pub(crate) async fn extend(setup: &Setup) -> Result<Extensions, Error> {
         )),
         Arc::new(LogRoutes {
             logs: Arc::clone(&logs),
+            ending: setup.shutdown.clone(),
+        }),
+        Arc::new(ExecRoutes {
+            runtime: setup.config.runtime.clone(),
+            logs: Arc::clone(&logs),
+            containers,
             ending: setup.shutdown.clone(),
         }),
     ];
