@@ -40,11 +40,12 @@ impl Signer {
     pub(crate) fn jwk(&self) -> Value {
         match &self.key {
             Key::Rsa(key) => {
-                let public = key.public_key();
+                // An RSAPublicKey of 2048 bits: nine bytes of framing, n, two of framing, e.
+                let der = key.public_key().as_ref();
                 json!({
                     "kty": "RSA", "use": "sig", "alg": self.algorithm, "kid": self.key_id,
-                    "n": URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
-                    "e": URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
+                    "n": URL_SAFE_NO_PAD.encode(&der[9..265]),
+                    "e": URL_SAFE_NO_PAD.encode(&der[267..]),
                 })
             }
             Key::Ec(key) => {

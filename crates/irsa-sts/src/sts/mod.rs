@@ -97,7 +97,9 @@ pub(crate) async fn handle(
     };
     let mut action = String::new();
     let fault = aws.faults.of_call(endpoint, &serving_region);
-    tokio::time::sleep(fault.delay).await;
+    if !fault.delay.is_zero() {
+        tokio::time::sleep(fault.delay).await;
+    }
     let result = match fault.answer {
         Some(answer) => Err(faulty(answer).await),
         None => {
