@@ -3,8 +3,18 @@
 
 mod command;
 mod common;
+mod explain;
+mod fleet_check;
+mod fleet_rollout;
+mod fleet_set;
+mod fleet_stage;
+mod fleet_status;
 mod install;
 mod kube_client;
+mod lab_run;
+mod presign_s3;
 mod procedure;
 mod sts_sdk;
+mod sts_standalone;
+mod url;
 mod webhook;

@@ -62,6 +62,8 @@ pub struct ContainerView<'a> {
     pub init: bool,
     /// The variable.
     pub carries: Carries<'a>,
+    /// Whether the container sets the variable itself, so that no choice reaches it.
+    pub own: bool,
     /// Where the SDKs that it may contain call STS.
     pub answers: Arc<Answers>,
 }
@@ -352,10 +354,12 @@ impl<'a> Subject<'_, 'a> {
         {
             self.view.region = Some(region);
         }
+        let own = self.sets_it_itself(container, carries);
         self.view.containers.push(ContainerView {
             name,
             init,
             carries,
+            own,
             answers,
         });
     }
@@ -425,6 +429,18 @@ impl<'a> Subject<'_, 'a> {
             })
     }
 
+    /// Whether the value in the container is its own, as far as a pod shows it.
+    fn sets_it_itself(&self, container: &Container<'_>, carries: Carries<'_>) -> bool {
+        match carries {
+            Carries::Nothing => false,
+            Carries::Reference => true,
+            Carries::Value(_) => {
+                let older = self.older_than(self.account.and_then(|account| account.endpoint_changed));
+                !self.is_injected(container) && (self.lists.record.is_some() || older != Some(true))
+            }
+        }
+    }
+
     fn staleness(&mut self, container: &Container<'_>, carries: Carries<'_>, findings: &mut Vec<Finding>) {
         let settings = self.settings;
         let (Ok(identity), Carries::Nothing | Carries::Value(_)) = (&self.identity, carries) else {
@@ -452,9 +468,7 @@ impl<'a> Subject<'_, 'a> {
             .record
             .is_some_and(|record| record.source != ChoiceSource::Container && record != choice);
         let shows = |value: Option<&str>| value.map_or("no value".to_owned(), |value| format!("`{value}`"));
-        let injected = self.is_injected(container);
-        let own = !injected && (self.lists.record.is_some() || older != Some(true));
-        if carried.is_some() && own {
+        if carried.is_some() && self.sets_it_itself(container, carries) {
             findings.push(Finding::new(
                 Id::SetInPod,
                 format!(

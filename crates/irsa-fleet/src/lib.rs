@@ -5,6 +5,7 @@ pub mod assess;
 pub mod check;
 pub mod cluster;
 pub mod directory;
+pub mod doctor;
 pub mod effective;
 pub mod explain;
 pub mod finding;

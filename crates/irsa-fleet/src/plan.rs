@@ -11,7 +11,7 @@ use irsa_core::{
 };
 
 use crate::{
-    assess::env,
+    assess::{self, env},
     cluster::{Cluster, Error, parse},
     directory::{Directory, Scope},
     effective::{self, Families},
@@ -305,6 +305,15 @@ fn add_pod(change: &mut Change, pod: &Pod<'_>, directory: &Directory, families: 
     change.pods += 1;
     let Some(choice) = change.choice_after else { return };
     let written = choice.written(directory.webhooks.settings.global_value);
+    let own: Vec<&str> = assess::pod(pod, directory, families)
+        .map(|view| {
+            view.containers
+                .iter()
+                .filter(|container| container.own)
+                .map(|container| container.name)
+                .collect()
+        })
+        .unwrap_or_default();
     let mut differs = false;
     let mut unmutated = true;
     for container in pod.spec.containers.iter().chain(&pod.spec.init_containers) {
@@ -312,6 +321,15 @@ fn add_pod(change: &mut Change, pod: &Pod<'_>, directory: &Directory, families: 
             continue;
         }
         unmutated = false;
+        if own.contains(&&*container.name) {
+            change.consequences.insert(format!(
+                "container {} of {} sets {} itself, which no choice overrules: it stays as it is",
+                container.name,
+                PodOwner::of(pod).likely(&pod.metadata.namespace),
+                endpoint::ENV
+            ));
+            continue;
+        }
         let carried = match container.env(endpoint::ENV) {
             Some(EnvValue::Reference) => continue,
             Some(EnvValue::Literal(value)) => Some(value),

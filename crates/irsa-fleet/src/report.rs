@@ -802,6 +802,126 @@ impl TargetReport {
     }
 }
 
+/// `irsa doctor -o json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DoctorReport {
+    /// `irsa/v1`.
+    pub api_version: &'static str,
+    /// `Doctor`.
+    pub kind: &'static str,
+    /// Name of the context.
+    pub context: String,
+    /// URL of the API server.
+    pub server: String,
+    /// The checks, in their order.
+    pub checks: Vec<CheckReportEntry>,
+}
+
+/// One check of the doctor.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReportEntry {
+    /// Stable id.
+    pub id: &'static str,
+    /// What was looked at.
+    pub title: &'static str,
+    /// `pass`, `skip`, `warn` or `fail`.
+    pub verdict: &'static str,
+    /// What was seen.
+    pub evidence: Vec<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
+}
+
+impl CheckReportEntry {
+    /// The report of a check.
+    pub fn of(check: &crate::doctor::Check) -> Self {
+        Self {
+            id: check.id,
+            title: check.title,
+            verdict: check.verdict.as_str(),
+            evidence: check.evidence.clone(),
+            cure: check.cure.clone(),
+        }
+    }
+}
+
+/// `irsa doctor --error TEXT -o json`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorReport {
+    /// `irsa/v1`.
+    pub api_version: &'static str,
+    /// `Errors`.
+    pub kind: &'static str,
+    /// What was recognised, the most telling first.
+    pub errors: Vec<RecognisedReport>,
+}
+
+/// One error of the catalogue.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RecognisedReport {
+    /// Stable id.
+    pub id: &'static str,
+    /// Who says it.
+    pub origin: &'static str,
+    /// The error code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// What stood in the places of the text that differ.
+    pub captured: Vec<String>,
+    /// What it means.
+    pub meaning: &'static str,
+    /// The checks that decide, the likeliest first.
+    pub checks: Vec<DecidingReport>,
+    /// What cures it, the likeliest first.
+    pub cures: Vec<&'static str>,
+}
+
+/// A check that decides about an error.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DecidingReport {
+    /// Stable id.
+    pub id: &'static str,
+    /// What is looked at.
+    pub what: &'static str,
+    /// The command that does it.
+    pub command: &'static str,
+}
+
+impl RecognisedReport {
+    /// The report of an entry that was recognised.
+    pub fn of(recognised: &irsa_core::errors::Recognised) -> Self {
+        let entry = recognised.entry;
+        Self {
+            id: entry.id,
+            origin: entry.origin.as_str(),
+            code: entry.code,
+            captured: recognised.captured.clone(),
+            meaning: entry.meaning,
+            checks: entry
+                .checks
+                .iter()
+                .map(|check| DecidingReport {
+                    id: check.id(),
+                    what: check.what(),
+                    command: check.command(),
+                })
+                .collect(),
+            cures: entry.cures.to_vec(),
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -838,6 +958,12 @@ mod tests {
     #[test]
     fn the_schema_of_rollout_is_current() {
         schema_is_current::<super::RolloutReport>("rollout.json");
+    }
+
+    #[test]
+    fn the_schemas_of_doctor_are_current() {
+        schema_is_current::<super::DoctorReport>("doctor.json");
+        schema_is_current::<super::ErrorReport>("errors.json");
     }
 
     #[test]

@@ -180,20 +180,7 @@ pub async fn status(
     let directory = Directory::gather(cluster, &options.scope, overrides).await?;
     let mut status = Status::new(cluster.context(), cluster.server(), directory);
     status.findings = cluster_findings(&status.directory);
-    let query = Query {
-        labels: options.scope.labels.clone(),
-        ..options.scope.query()
-    };
-    let path = collection("v1", options.scope.namespace.as_deref(), "pods");
-    pages::pages(cluster, &path, &query, |body| {
-        let page: Page<'_, Pod<'_>> = parse(&path, body)?;
-        for pod in &page.items {
-            status.add_pod(pod, options);
-        }
-        Ok(())
-    })
-    .await?;
-    status.finish(options);
+    status.read_pods(cluster, options).await?;
     Ok(status)
 }
 
@@ -210,6 +197,25 @@ impl Status {
             findings: Vec::new(),
             recorded: false,
         }
+    }
+
+    /// Streams the pods of the scope past the rules, and adds up.
+    pub async fn read_pods(&mut self, cluster: &Cluster, options: &Options) -> Result<(), Error> {
+        let query = Query {
+            labels: options.scope.labels.clone(),
+            ..options.scope.query()
+        };
+        let path = collection("v1", options.scope.namespace.as_deref(), "pods");
+        pages::pages(cluster, &path, &query, |body| {
+            let page: Page<'_, Pod<'_>> = parse(&path, body)?;
+            for pod in &page.items {
+                self.add_pod(pod, options);
+            }
+            Ok(())
+        })
+        .await?;
+        self.finish(options);
+        Ok(())
     }
 
     /// Counts one pod.

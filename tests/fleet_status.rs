@@ -1,0 +1,208 @@
+//! `irsa status` and `irsa doctor`, driven as a person does.
+
+use std::io::Read as _;
+use std::process::Stdio;
+
+use crate::fleet_stage::{Stage, transcript};
+
+#[test]
+fn status_shows_what_was_chosen_what_pods_carry_and_what_is_wrong() {
+    let stage = Stage::new();
+    stage.account("web", Some("true"));
+    stage.account("broken", None);
+    stage.account("skipped", Some("true"));
+    stage.deployment("web", "web", 2, "");
+    stage.deployment(
+        "sets",
+        "broken",
+        1,
+        "        env: [{name: AWS_STS_REGIONAL_ENDPOINTS, value: global}]\n",
+    );
+    stage.apply(
+        "apiVersion: v1
+kind: Pod
+metadata:
+  name: plain
+  labels: {eks.amazonaws.com/skip-pod-identity-webhook: \"true\"}
+spec:
+  serviceAccountName: skipped
+  containers: [{name: main, image: registry.k8s.io/pause:3.10}]
+",
+    );
+    stage.k("wait --for=condition=Ready pod/plain --timeout=60s");
+    stage.k("annotate serviceaccount web eks.amazonaws.com/sts-regional-endpoint=true");
+
+    transcript!("status_table", stage.run("status -n NAMESPACE --sdk boto3,js-v2"));
+    transcript!(
+        "status_wide",
+        stage.run("status -n NAMESPACE -o wide --sdk boto3@1.39")
+    );
+    transcript!("status_pods", stage.run("status -n NAMESPACE --pods --sdk boto3"));
+    transcript!("status_names", stage.run("status -n NAMESPACE -o name"));
+    transcript!(
+        "status_names_with_a_finding",
+        stage.run("status -n NAMESPACE -o name --finding unmutated-pod")
+    );
+    transcript!(
+        "status_by_label",
+        stage.run("status -n NAMESPACE -l app=web --sdk boto3")
+    );
+
+    let json = stage.run("status -n NAMESPACE -o json").json();
+    assert_eq!(json["apiVersion"], "irsa/v1");
+    assert_eq!(json["kind"], "Status");
+    let summary = &json["clusters"][0]["summary"];
+    assert_eq!(summary["pods"], 4);
+    assert_eq!(summary["unmutated"], 1);
+    assert_eq!(summary["carries"]["global"], 1);
+    assert_eq!(summary["carries"]["regional"], 2);
+
+    for (fail_on, code) in [("never", 0), ("error", 1), ("invalid-value", 1), ("stale-pod", 0)] {
+        let run = stage.run(&format!("status -n NAMESPACE --fail-on {fail_on}"));
+        assert_eq!(run.code, Some(code), "{}", run.text());
+    }
+}
+
+#[test]
+fn status_says_what_keeps_it_from_looking() {
+    let stage = Stage::new();
+    let run = stage.run("status --context nowhere");
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("no context `nowhere`"), "{}", run.text());
+    assert!(run.stdout.is_empty());
+
+    let run = stage.run("status --kubeconfig /nonexistent/config");
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("/nonexistent/config"), "{}", run.text());
+
+    // A server that is gone: a port on which nothing listens.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let kubeconfig = stage.folder.path().join("gone");
+    std::fs::write(
+        &kubeconfig,
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{{name: a, cluster: {{server: 'https://{free}'}}}}]\n\
+             users: [{{name: a, user: {{token: x}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n"
+        ),
+    )
+    .unwrap();
+    let run = stage.run(&format!("status -A --kubeconfig {}", kubeconfig.display()));
+    assert_eq!(run.code, Some(2));
+    assert!(
+        run.stderr.contains("cannot reach the API server"),
+        "{}",
+        run.text()
+    );
+
+    // Several contexts: the one that answers is shown, the other is named.
+    let run = stage.run(&format!(
+        "status --all-contexts -o json --kubeconfig {}",
+        kubeconfig.display()
+    ));
+    assert_eq!(run.code, Some(2));
+
+    let run = stage.run("status -n NAMESPACE --fail-on loud");
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("neither a severity"), "{}", run.text());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_status_in_silence() {
+    let stage = Stage::new();
+    stage.account("web", Some("true"));
+    let mut child = stage
+        .command(&["status", "-A", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{stderr}");
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn colour_is_for_terminals_only() {
+    let stage = Stage::new();
+    let plain = stage.run("status -n NAMESPACE");
+    assert!(!plain.stdout.contains('\u{1b}'));
+    let forced = stage.run("status -n NAMESPACE --color always");
+    assert!(forced.stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn the_doctor_looks_at_everything_in_order() {
+    let stage = Stage::new();
+    stage.account("web", Some("true"));
+    let run = stage.run("doctor -n NAMESPACE -o json");
+    let json = run.json();
+    let verdict = |id: &str| {
+        json["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["id"] == id)
+            .unwrap_or_else(|| panic!("no check {id}: {json:#}"))["verdict"]
+            .clone()
+    };
+    let order: Vec<&str> = json["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| check["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "api",
+            "rights",
+            "platform",
+            "webhook-configuration",
+            "webhook-selectors",
+            "webhook-backend",
+            "webhook-certificate",
+            "webhook-answers",
+            "issuer",
+            "token",
+            "regions",
+            "pods"
+        ]
+    );
+    for id in [
+        "api",
+        "platform",
+        "webhook-configuration",
+        "webhook-selectors",
+        "webhook-answers",
+        "pods",
+    ] {
+        assert_eq!(verdict(id), "pass", "{id}: {json:#}");
+    }
+    assert_eq!(verdict("token"), "pass", "{json:#}");
+    assert_ne!(verdict("issuer"), "fail", "{json:#}");
+    let text = stage.run("doctor -n NAMESPACE");
+    assert!(
+        text.stdout.contains("A dry-run pod gets its identity"),
+        "{}",
+        text.text()
+    );
+    // The token that was asked for is shown to nobody.
+    assert!(!text.stdout.contains("eyJ"));
+}
+
+#[test]
+fn the_doctor_recognises_errors_without_a_cluster() {
+    let stage = Stage::new();
+    let text = "An error occurred (SignatureDoesNotMatch) when calling the GetCallerIdentity operation: Credential should \
+                be scoped to a valid region";
+    let run = stage.run_with("doctor --error - --kubeconfig /nonexistent", text);
+    assert_eq!(run.code, Some(0), "{}", run.text());
+    transcript!("doctor_error", run);
+    let run = stage.run_with("doctor --error -", "all is well");
+    assert_eq!(run.code, Some(1));
+}
