@@ -107,9 +107,14 @@ fn the_annotation_true_makes_recreated_pods_regional_and_false_makes_them_legacy
 }
 
 #[test]
-fn a_service_account_without_the_annotation_follows_the_webhooks_flag() {
+fn a_service_account_without_the_annotation_follows_the_webhooks_flag_and_then_the_platform() {
+    let lab = lab_with_aws_node(&[]);
+    assert_every_pod_shows(&lab, Some("regional"));
+    // Who gives the flag has chosen, so that the word is written.
     let lab = lab_with_aws_node(&["--sts-regional-endpoint=false"]);
-    // Nobody chose global by name, so nothing is written: the SDK's own default applies.
+    assert_every_pod_shows(&lab, Some("legacy"));
+    // Neither flag nor platform: nothing is written, and the SDK's own default applies.
+    let lab = lab_with_aws_node(&["--platform", "none"]);
     assert_every_pod_shows(&lab, None);
 }
 
