@@ -38,6 +38,12 @@ use query::{API_VERSION, Parameters};
 /// How long an endpoint that is silent keeps a client waiting at most.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// Longest text of a client that goes into a record, in bytes; CloudTrail cuts at the same length. Records are kept.
+const MAX_RECORDED: usize = 1024;
+
+/// Longest name of an action in a record.
+const MAX_ACTION: usize = 128;
+
 /// Where AWS sends a browser that opens an STS endpoint.
 const DOCUMENTATION: &str = "https://aws.amazon.com/iam";
 
@@ -121,7 +127,7 @@ pub(crate) async fn handle(
     if trail.logged && !action.is_empty() {
         let error = result.as_ref().err().map(|error| CallError {
             code: error.code.to_string(),
-            message: error.message.to_string(),
+            message: bounded(&error.message, MAX_RECORDED),
         });
         if let Some(error) = &error {
             tracing::debug!(
@@ -151,9 +157,11 @@ pub(crate) async fn handle(
             resources: trail.resources,
             action,
             error,
-            explanation: trail.explanation,
+            explanation: trail.explanation.map(|text| bounded(&text, MAX_RECORDED)),
             status: response.status().as_u16(),
-            user_agent: view.header("user-agent").map(str::to_owned),
+            user_agent: view
+                .header("user-agent")
+                .map(|agent| bounded(agent, MAX_RECORDED)),
             source_ip: connection.source_ip,
             tls: connection.tls.clone(),
         });
@@ -204,7 +212,7 @@ async fn answer_call(
         )
         .in_front());
     };
-    name.clone_into(action);
+    *action = bounded(name, MAX_ACTION);
     let version = parameters.find("Version").unwrap_or("NO_VERSION_SPECIFIED");
     let context = Context {
         aws,
@@ -305,14 +313,22 @@ async fn faulty(answer: FaultAnswer) -> StsError {
     }
 }
 
+/// The text, cut to at most so many bytes.
+fn bounded(text: &str, most: usize) -> String {
+    text.get(..text.floor_char_boundary(most))
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// The name that the client used, without port.
 fn host_of(view: &RequestView<'_>, connection: &Connection) -> String {
     let host = view
         .header(header::HOST.as_str())
         .or(view.authority)
         .unwrap_or(&connection.host);
-    match host.rsplit_once(':') {
-        Some((name, port)) if !name.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
-        _ => host.to_owned(),
-    }
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    bounded(name, MAX_RECORDED)
 }

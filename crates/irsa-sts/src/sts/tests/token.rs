@@ -399,3 +399,63 @@ async fn a_token_is_made_longer_on_request() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_issuer_that_is_away_is_told_from_one_that_has_no_keys() {
+    let world = World::new();
+    let fetched_from = |base: String| OidcProvider {
+        url: ISSUER.to_owned(),
+        client_ids: vec!["sts.amazonaws.com".to_owned()],
+        documents: IssuerDocuments::Fetch {
+            base_url: Some(base),
+            ca_pem: None,
+            bearer_token: None,
+        },
+    };
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    world
+        .aws
+        .put_oidc_provider(ACCOUNT, fetched_from(format!("http://{closed}")))
+        .unwrap();
+    let (status, code, _) = world.assume(REGIONAL, &world.token()).await.error();
+    assert_eq!((status, code.as_str()), (400, "IDPCommunicationError"));
+    assert!(world.last_call().explanation.unwrap().contains("no answer from"));
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .await;
+        }
+    });
+    world
+        .aws
+        .put_oidc_provider(ACCOUNT, fetched_from(format!("http://{address}")))
+        .unwrap();
+    let (status, code, message) = world.assume(REGIONAL, &world.token()).await.error();
+    assert_eq!((status, code.as_str()), (400, "InvalidIdentityToken"));
+    assert!(message.starts_with("Couldn't retrieve verification key"));
+    assert!(world.last_call().explanation.unwrap().contains("404 Not Found"));
+}
+
+#[tokio::test]
+async fn what_a_client_makes_up_is_recorded_in_bounds() {
+    let world = World::new();
+    let long = "é".repeat(10_000);
+    let mut request = form(REGIONAL, &[("Action", &long), ("Version", "2011-06-15")]);
+    request
+        .headers_mut()
+        .insert("user-agent", "x".repeat(50_000).parse().unwrap());
+    request
+        .headers_mut()
+        .insert("host", "y".repeat(50_000).parse().unwrap());
+    assert_eq!(world.send(REGIONAL, request).await.error().1, "InvalidAction");
+    assert!(format!("{:?}", world.last_call()).len() < 8000);
+}
