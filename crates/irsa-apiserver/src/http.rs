@@ -9,6 +9,7 @@ mod reviews;
 mod write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
@@ -31,6 +32,8 @@ pub(crate) use read::write_metadata;
 
 /// The largest body of a request, as in Kubernetes.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// Answers requests.
 pub(crate) struct Server {
@@ -214,7 +217,8 @@ impl Server {
 
     /// `None` for a request without credentials.
     fn authenticate(&self, headers: &HeaderMap) -> Result<Option<Caller>> {
-        let Some(header) = headers.get(AUTHORIZATION) else {
+        // An empty one is none, as in Kubernetes.
+        let Some(header) = headers.get(AUTHORIZATION).filter(|header| !header.is_empty()) else {
             return Ok(None);
         };
         let header = header.to_str().map_err(|_| Status::unauthorized())?;
@@ -272,9 +276,12 @@ impl Server {
 /// Reads a body of at most [`MAX_BODY`] bytes.
 ///
 /// # Errors
-/// 413 for a longer one, 400 when the connection breaks.
+/// 413 for a longer one, 504 for one that takes longer than a minute, 400 when the connection breaks.
 pub async fn collect(body: Incoming) -> Result<Bytes> {
-    match Limited::new(body, MAX_BODY).collect().await {
+    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect())
+        .await
+        .map_err(|_| Status::timeout("the body of the request did not arrive within a minute"))?;
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Status::too_large(MAX_BODY)),
         Err(error) => Err(Status::bad_request(format!("cannot read the body: {error}"))),
@@ -325,16 +332,4 @@ fn media_type(headers: &HeaderMap) -> String {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase()
-}
-
-/// Answers for handlers of other modules: a JSON document.
-#[must_use]
-pub fn json_response(status: StatusCode, value: &Value) -> Response<Body> {
-    answer::json(status, value)
-}
-
-/// Answers for handlers of other modules: a refusal.
-#[must_use]
-pub fn status_response(status: &Status) -> Response<Body> {
-    answer::status(status)
 }

@@ -301,29 +301,25 @@ fn explain(error: &(dyn StdError + 'static)) -> String {
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return tls_text(tls);
         }
-        if let Some(io) = current.downcast_ref::<std::io::Error>() {
-            if let Some(inner) = io.get_ref() {
-                if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-                    return tls_text(tls);
-                }
-                if let Some(dial) = inner.downcast_ref::<DialError>() {
-                    return dial.to_string();
-                }
-            }
-            match io.kind() {
-                std::io::ErrorKind::UnexpectedEof => return "EOF".into(),
-                std::io::ErrorKind::ConnectionReset => return "read: connection reset by peer".into(),
-                std::io::ErrorKind::BrokenPipe => return "write: broken pipe".into(),
-                _ => {}
-            }
-        }
         if let Some(hyper) = current.downcast_ref::<hyper::Error>()
             && (hyper.is_incomplete_message() || hyper.is_closed())
         {
             return "EOF".into();
         }
         last = current.to_string();
-        cause = current.source();
+        cause = match current.downcast_ref::<std::io::Error>() {
+            Some(io) => match (io.get_ref(), io.kind()) {
+                // What an I/O error wraps is not its source, but that of its source.
+                (Some(inner), _) => Some(inner as &(dyn StdError + 'static)),
+                (None, std::io::ErrorKind::UnexpectedEof) => return "EOF".into(),
+                (None, std::io::ErrorKind::ConnectionReset) => {
+                    return "read: connection reset by peer".into();
+                }
+                (None, std::io::ErrorKind::BrokenPipe) => return "write: broken pipe".into(),
+                (None, _) => None,
+            },
+            None => current.source(),
+        };
     }
     last
 }

@@ -33,11 +33,26 @@ async fn cluster() -> Cluster {
 async fn a_command_prints_to_both_streams_and_its_exit_code_is_kubectls() {
     let cluster = cluster().await;
     let said = cluster
-        .run(&["exec", "p", "-c", "a", "--", "sh", "-c", "echo out; echo err >&2; exit 7"], None)
+        .run(
+            &[
+                "exec",
+                "p",
+                "-c",
+                "a",
+                "--",
+                "sh",
+                "-c",
+                "echo out; echo err >&2; exit 7",
+            ],
+            None,
+        )
         .await;
     assert_eq!((said.stdout.as_str(), said.code), ("out\n", 7), "{said:?}");
     assert!(said.stderr.starts_with("err\n"), "{said:?}");
-    assert!(said.stderr.contains("command terminated with exit code 7"), "{said:?}");
+    assert!(
+        said.stderr.contains("command terminated with exit code 7"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
@@ -55,14 +70,20 @@ async fn input_reaches_the_command_and_its_end_too() {
 async fn a_command_that_does_not_exist_says_so() {
     let cluster = cluster().await;
     let said = cluster.fails("exec p -c a -- no-such-command-here").await;
-    assert!(said.contains("\"no-such-command-here\": executable file not found in $PATH"), "{said}");
+    assert!(
+        said.contains("\"no-such-command-here\": executable file not found in $PATH"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn a_container_must_be_one_of_the_pods() {
     let cluster = cluster().await;
     let said = cluster.fails("exec p -c other -- true").await;
-    assert!(said.contains("container other is not valid for pod p") || said.contains("container not found"), "{said}");
+    assert!(
+        said.contains("container other is not valid for pod p") || said.contains("container not found"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -70,17 +91,37 @@ async fn logs_show_what_was_printed_by_container_and_by_command() {
     let cluster = cluster().await;
     assert_eq!(cluster.ok("logs p -c b").await, "started 0 times before\n");
     cluster
-        .ok_with(&["exec", "p", "-c", "a", "--", "sh", "-c", "echo one; echo two; printf three"], None)
+        .ok_with(
+            &[
+                "exec",
+                "p",
+                "-c",
+                "a",
+                "--",
+                "sh",
+                "-c",
+                "echo one; echo two; printf three",
+            ],
+            None,
+        )
         .await;
     assert_eq!(cluster.ok("logs p -c a").await, "one\ntwo\nthree");
     assert_eq!(cluster.ok("logs p -c a --tail=2").await, "two\nthree");
     assert_eq!(cluster.ok("logs p -c a --limit-bytes=5").await, "one\nt");
     let stamped = cluster.ok("logs p -c a --timestamps").await;
-    assert!(stamped.lines().all(|line| line.starts_with("20") && line.contains("Z ")), "{stamped}");
+    assert!(
+        stamped
+            .lines()
+            .all(|line| line.starts_with("20") && line.contains("Z ")),
+        "{stamped}"
+    );
     let all = cluster.ok("logs p --all-containers --prefix").await;
     assert!(all.contains("[pod/p/b] started 0 times before"), "{all}");
     let said = cluster.fails("logs p -c a --previous").await;
-    assert!(said.contains("previous terminated container \"a\" in pod \"p\" not found"), "{said}");
+    assert!(
+        said.contains("previous terminated container \"a\" in pod \"p\" not found"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +130,9 @@ async fn followed_logs_end_with_the_pod() {
     let mut follow = cluster.command(&["logs", "-f", "p", "-c", "a"]);
     follow.stdout(std::process::Stdio::piped());
     let follow = follow.spawn().unwrap();
-    cluster.ok_with(&["exec", "p", "-c", "a", "--", "echo", "late"], None).await;
+    cluster
+        .ok_with(&["exec", "p", "-c", "a", "--", "echo", "late"], None)
+        .await;
     // The follower may connect after the line was written; it is sent all the same.
     cluster.ok("delete pod p").await;
     let output = tokio::time::timeout(std::time::Duration::from_secs(20), follow.wait_with_output())
@@ -123,5 +166,10 @@ async fn a_container_that_cannot_start_tells_why_and_is_tried_again() {
             .contains("it is broken")
     })
     .await;
-    assert!(cluster.ok("get pod broken").await.contains("CreateContainerError"));
+    assert!(
+        cluster
+            .ok("get pod broken")
+            .await
+            .contains("CreateContainerError")
+    );
 }

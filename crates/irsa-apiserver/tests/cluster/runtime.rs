@@ -40,7 +40,9 @@ impl Runtime for Local {
 
     fn start(&self, start: Start) -> BoxFuture<'_, Result<Arc<dyn Running>, RuntimeError>> {
         let image = start.at.image().to_owned();
-        start.log.line(&format!("started {} times before", start.restart_count));
+        start
+            .log
+            .line(&format!("started {} times before", start.restart_count));
         let served: Arc<dyn Running> = Arc::new(Served {
             address: self.webhook,
             stopped: Arc::clone(&self.stopped),
@@ -58,7 +60,11 @@ impl Runtime for Local {
             let program = exec.command[0].clone();
             let mut child = Command::new(&program)
                 .args(&exec.command[1..])
-                .stdin(if exec.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+                .stdin(if exec.stdin.is_some() {
+                    Stdio::piped()
+                } else {
+                    Stdio::null()
+                })
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .kill_on_drop(true)
@@ -89,7 +95,10 @@ impl Runtime for Local {
             if let Some(input) = input {
                 input.abort();
             }
-            Ok(status.map_err(|error| RuntimeError::Exec(error.to_string()))?.code().unwrap_or(137))
+            Ok(status
+                .map_err(|error| RuntimeError::Exec(error.to_string()))?
+                .code()
+                .unwrap_or(137))
         })
     }
 }

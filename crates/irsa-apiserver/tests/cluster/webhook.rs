@@ -54,7 +54,10 @@ pub(crate) fn allowing() -> Answer {
 
 impl Webhook {
     /// A server whose certificate is valid for these names.
-    pub(crate) async fn start(names: &[&str], decide: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        names: &[&str],
+        decide: impl Fn(&Value) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
         let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
@@ -75,7 +78,9 @@ impl Webhook {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, decide, record) = (acceptor.clone(), Arc::clone(&decide), Arc::clone(&record));
                 tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let Ok(stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
                     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                         let (decide, record) = (Arc::clone(&decide), Arc::clone(&record));
                         async move {

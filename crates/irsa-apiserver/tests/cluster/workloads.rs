@@ -33,18 +33,33 @@ async fn a_daemon_set_has_a_pod_on_every_node_also_on_new_ones() {
     let cluster = Cluster::with(nodes(3)).await;
     cluster.apply(DAEMONS).await;
     cluster.ok("rollout status daemonset/agent --timeout=30s").await;
-    let on = cluster.ok("get pods -l app=agent -o jsonpath={.items[*].spec.nodeName}").await;
-    assert_eq!(on.split_whitespace().collect::<std::collections::BTreeSet<_>>().len(), 3, "{on}");
+    let on = cluster
+        .ok("get pods -l app=agent -o jsonpath={.items[*].spec.nodeName}")
+        .await;
+    assert_eq!(
+        on.split_whitespace()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len(),
+        3,
+        "{on}"
+    );
     cluster
-        .apply("{apiVersion: v1, kind: Node, metadata: {name: ip-10-0-0-9.eu-west-1.compute.internal}}")
+        .apply("apiVersion: v1\nkind: Node\nmetadata: {name: ip-10-0-0-9.eu-west-1.compute.internal}\n")
         .await;
     eventually("the new node has its pod", async || {
-        cluster.ok("get daemonset agent -o jsonpath={.status.numberReady}").await == "4"
+        cluster
+            .ok("get daemonset agent -o jsonpath={.status.numberReady}")
+            .await
+            == "4"
     })
     .await;
-    let ready = cluster.ok("get node ip-10-0-0-9.eu-west-1.compute.internal").await;
+    let ready = cluster
+        .ok("get node ip-10-0-0-9.eu-west-1.compute.internal")
+        .await;
     assert!(ready.contains("Ready"), "{ready}");
-    cluster.ok("delete node ip-10-0-0-9.eu-west-1.compute.internal").await;
+    cluster
+        .ok("delete node ip-10-0-0-9.eu-west-1.compute.internal")
+        .await;
     eventually("its pod goes with it", async || {
         cluster.ok("get pods -l app=agent -o name").await.lines().count() == 3
     })
@@ -58,21 +73,29 @@ async fn a_daemon_set_rolls_one_pod_at_a_time_and_goes_back() {
     cluster.ok("rollout status daemonset/agent --timeout=30s").await;
     cluster.ok("set image daemonset/agent a=a:2").await;
     cluster.ok("rollout status daemonset/agent --timeout=30s").await;
-    let images = cluster.ok("get pods -l app=agent -o jsonpath={.items[*].spec.containers[0].image}").await;
+    let images = cluster
+        .ok("get pods -l app=agent -o jsonpath={.items[*].spec.containers[0].image}")
+        .await;
     assert_eq!(images, "a:2 a:2 a:2");
     let history = cluster.ok("rollout history daemonset/agent").await;
     assert!(history.contains("1 ") && history.contains("2 "), "{history}");
     cluster.ok("rollout undo daemonset/agent").await;
     cluster.ok("rollout status daemonset/agent --timeout=30s").await;
-    let images = cluster.ok("get pods -l app=agent -o jsonpath={.items[*].spec.containers[0].image}").await;
+    let images = cluster
+        .ok("get pods -l app=agent -o jsonpath={.items[*].spec.containers[0].image}")
+        .await;
     assert_eq!(images, "a:1 a:1 a:1");
 }
 
 #[tokio::test]
 async fn a_daemon_set_on_delete_waits_for_somebody_to_delete() {
     let cluster = Cluster::with(nodes(1)).await;
-    cluster.apply(&format!("{DAEMONS}  updateStrategy: {{type: OnDelete}}\n")).await;
-    cluster.ok("wait --for=jsonpath={.status.numberReady}=1 daemonset/agent --timeout=30s").await;
+    cluster
+        .apply(&format!("{DAEMONS}  updateStrategy: {{type: OnDelete}}\n"))
+        .await;
+    cluster
+        .ok("wait --for=jsonpath={.status.numberReady}=1 daemonset/agent --timeout=30s")
+        .await;
     cluster.ok("set image daemonset/agent a=a:2").await;
     eventually("the change was seen", async || {
         let status = cluster
@@ -85,7 +108,10 @@ async fn a_daemon_set_on_delete_waits_for_somebody_to_delete() {
     let image = "get pods -l app=agent -o jsonpath={.items[*].spec.containers[0].image}";
     assert_eq!(cluster.ok(image).await, "a:1");
     cluster.ok("delete pods -l app=agent").await;
-    eventually("the new pod has the new image", async || cluster.ok(image).await == "a:2").await;
+    eventually("the new pod has the new image", async || {
+        cluster.ok(image).await == "a:2"
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -109,15 +135,24 @@ spec:
         )
         .await;
     cluster.ok("rollout status statefulset/db --timeout=30s").await;
-    assert_eq!(cluster.ok("get pods -l app=db -o name").await, "pod/db-0\npod/db-1\npod/db-2\n");
+    assert_eq!(
+        cluster.ok("get pods -l app=db -o name").await,
+        "pod/db-0\npod/db-1\npod/db-2\n"
+    );
     cluster.ok("set image statefulset/db a=a:2").await;
     cluster.ok("rollout status statefulset/db --timeout=30s").await;
-    let images = cluster.ok("get pods -l app=db -o jsonpath={.items[*].spec.containers[0].image}").await;
+    let images = cluster
+        .ok("get pods -l app=db -o jsonpath={.items[*].spec.containers[0].image}")
+        .await;
     assert_eq!(images, "a:1 a:1 a:2");
     // A pod below the partition comes back as it was.
     cluster.ok("delete pod db-0").await;
-    cluster.ok("wait --for=jsonpath={.status.readyReplicas}=3 statefulset/db --timeout=30s").await;
-    let image = cluster.ok("get pod db-0 -o jsonpath={.spec.containers[0].image}").await;
+    cluster
+        .ok("wait --for=jsonpath={.status.readyReplicas}=3 statefulset/db --timeout=30s")
+        .await;
+    let image = cluster
+        .ok("get pod db-0 -o jsonpath={.spec.containers[0].image}")
+        .await;
     assert_eq!(image, "a:1");
     cluster.ok("scale statefulset/db --replicas=1").await;
     eventually("the highest go first, and all but one go", async || {
@@ -150,9 +185,18 @@ spec:
 "#,
         )
         .await;
-    cluster.ok("wait --for=condition=Complete job/good --timeout=30s").await;
-    assert_eq!(cluster.ok("get job good -o jsonpath={.status.completedIndexes}").await, "0-2");
-    cluster.ok("wait --for=condition=Failed job/bad --timeout=30s").await;
+    cluster
+        .ok("wait --for=condition=Complete job/good --timeout=30s")
+        .await;
+    assert_eq!(
+        cluster
+            .ok("get job good -o jsonpath={.status.completedIndexes}")
+            .await,
+        "0-2"
+    );
+    cluster
+        .ok("wait --for=condition=Failed job/bad --timeout=30s")
+        .await;
     let why = cluster
         .ok("get job bad -o jsonpath={.status.conditions[?(@.type==\"Failed\")].reason}/{.status.failed}")
         .await;
@@ -176,13 +220,18 @@ async fn dependents_go_with_their_owner_or_stay_as_asked() {
     cluster.apply(WEB).await;
     cluster.ok("rollout status deployment/web --timeout=30s").await;
     assert_eq!(cluster.ok("get pods -l app=web -o name").await, pods);
-    cluster.ok("delete deployment web --cascade=foreground --timeout=30s").await;
+    cluster
+        .ok("delete deployment web --cascade=foreground --timeout=30s")
+        .await;
     assert_eq!(cluster.ok("get replicasets,pods -l app=web -o name").await, "");
     cluster.apply(WEB).await;
     cluster.ok("rollout status deployment/web --timeout=30s").await;
     cluster.ok("delete deployment web").await;
     eventually("pods go in the background", async || {
-        cluster.ok("get replicasets,pods -l app=web -o name").await.is_empty()
+        cluster
+            .ok("get replicasets,pods -l app=web -o name")
+            .await
+            .is_empty()
     })
     .await;
 }
@@ -206,7 +255,10 @@ async fn a_deployment_pauses_resumes_and_recreates() {
     assert_eq!(cluster.ok(image).await, "nginx:1.25 nginx:1.25");
     cluster.ok("rollout resume deployment/web").await;
     cluster.ok("rollout status deployment/web --timeout=30s").await;
-    eventually("only new pods are left", async || cluster.ok(image).await == "nginx:2 nginx:2").await;
+    eventually("only new pods are left", async || {
+        cluster.ok(image).await == "nginx:2 nginx:2"
+    })
+    .await;
     cluster
         .ok_with(
             &["patch", "deployment", "web", "-p", r#"{"spec":{"strategy":{"$retainKeys":["type"],"type":"Recreate"},"template":{"spec":{"containers":[{"name":"app","image":"nginx:3"}]}}}}"#],
@@ -214,7 +266,10 @@ async fn a_deployment_pauses_resumes_and_recreates() {
         )
         .await;
     cluster.ok("rollout status deployment/web --timeout=30s").await;
-    eventually("only the newest pods are left", async || cluster.ok(image).await == "nginx:3 nginx:3").await;
+    eventually("only the newest pods are left", async || {
+        cluster.ok(image).await == "nginx:3 nginx:3"
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -242,7 +297,10 @@ spec:
             .contains("MountVolume.SetUp failed for volume \"config\" : configmap \"settings\" not found")
     })
     .await;
-    assert_eq!(cluster.ok("get pod p -o jsonpath={.status.phase}").await, "Pending");
+    assert_eq!(
+        cluster.ok("get pod p -o jsonpath={.status.phase}").await,
+        "Pending"
+    );
     cluster.ok("create configmap settings").await;
     cluster.ok("wait --for=condition=Ready pod/p --timeout=30s").await;
     let shown = cluster.ok("get pod p").await;
@@ -257,7 +315,16 @@ spec:
 async fn a_pod_that_fits_nowhere_says_why_and_runs_when_a_node_fits() {
     let cluster = Cluster::start().await;
     cluster
-        .ok_with(&["run", "p", "--image=i", "--overrides", r#"{"spec":{"nodeSelector":{"disk":"ssd"}}}"#], None)
+        .ok_with(
+            &[
+                "run",
+                "p",
+                "--image=i",
+                "--overrides",
+                r#"{"spec":{"nodeSelector":{"disk":"ssd"}}}"#,
+            ],
+            None,
+        )
         .await;
     eventually("the refusal is an event", async || {
         cluster
@@ -275,10 +342,23 @@ async fn a_namespace_gets_its_account_and_its_authority_back() {
     let cluster = Cluster::start().await;
     cluster.ok("create namespace n").await;
     cluster.ok("run -n n p --image=i").await;
-    cluster.ok("delete -n n serviceaccount/default configmap/kube-root-ca.crt").await;
+    cluster
+        .ok("delete -n n serviceaccount/default configmap/kube-root-ca.crt")
+        .await;
     eventually("both are there again", async || {
         let said = cluster
-            .run(&["get", "-n", "n", "serviceaccount/default", "configmap/kube-root-ca.crt", "-o", "name"], None)
+            .run(
+                &[
+                    "get",
+                    "-n",
+                    "n",
+                    "serviceaccount/default",
+                    "configmap/kube-root-ca.crt",
+                    "-o",
+                    "name",
+                ],
+                None,
+            )
             .await;
         said.code == 0
     })
@@ -291,17 +371,35 @@ async fn a_cron_job_starts_jobs_and_kubectl_can_start_one_now() {
     let cluster = Cluster::start().await;
     cluster
         .ok_with(
-            &["create", "cronjob", "tick", "--image=i", "--schedule=0 0 1 1 *", "--", "true"],
+            &[
+                "create",
+                "cronjob",
+                "tick",
+                "--image=i",
+                "--schedule=0 0 1 1 *",
+                "--",
+                "true",
+            ],
             None,
         )
         .await;
     cluster.ok("create job now --from=cronjob/tick").await;
-    cluster.ok("wait --for=condition=Complete job/now --timeout=30s").await;
+    cluster
+        .ok("wait --for=condition=Complete job/now --timeout=30s")
+        .await;
     // Due since long: the last of the missed times is made up for.
     let past = r#"{"status":{"lastScheduleTime":"2020-01-01T00:00:00Z"}}"#;
     cluster
         .ok_with(
-            &["patch", "cronjob", "tick", "--subresource=status", "--type=merge", "-p", past],
+            &[
+                "patch",
+                "cronjob",
+                "tick",
+                "--subresource=status",
+                "--type=merge",
+                "-p",
+                past,
+            ],
             None,
         )
         .await;
