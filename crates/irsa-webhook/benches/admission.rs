@@ -1,5 +1,7 @@
 //! One admission without the network: a 14 KB review of a pod with four containers, in and out.
 
+#![allow(clippy::expect_used, missing_docs)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
@@ -23,6 +23,9 @@ const BLOCK: usize = 1024;
 
 /// Bodies up to this size do not wait for room: the limit of connections bounds their sum, and nearly all are smaller.
 const SMALL: usize = 64 * 1024;
+
+/// For how long the rest of a refused body is read.
+const DISCARD: Duration = Duration::from_secs(2);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -90,6 +93,7 @@ impl Handler for AdmissionPort {
 impl AdmissionPort {
     async fn mutate(&self, request: Request<Incoming>, mode: Mode) -> Answer {
         if request.method() != Method::POST {
+            discard(request.into_body(), &self.0.limits).await;
             let mut answer = text(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "an AdmissionReview is sent with POST",
@@ -100,6 +104,7 @@ impl AdmissionPort {
             return answer;
         }
         if !is_json(request.headers()) {
+            discard(request.into_body(), &self.0.limits).await;
             return text(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "Invalid Content-Type, expected `application/json`",
@@ -235,6 +240,7 @@ async fn read_body<'a>(
     let mut body = request.into_body();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limits.body_bytes {
+        discard(body, limits).await;
         return Err(Refused::TooLarge);
     }
     // A body that does not tell its size may be as large as any.
@@ -263,6 +269,7 @@ async fn read_body<'a>(
         };
         let length = first.len() + rest.len() + data.len();
         if length > limits.body_bytes {
+            discard(body, limits).await;
             return Err(Refused::TooLarge);
         }
         if length > SMALL {
@@ -283,6 +290,21 @@ async fn read_body<'a>(
         }
     }
     Ok((if rest.is_empty() { first } else { rest.freeze() }, held))
+}
+
+/// Reads what a client still sends and throws it away, up to a bound: a connection that is closed under its hands may
+/// take the answer with it.
+async fn discard(mut body: Incoming, limits: &Limits) {
+    let mut left = limits.body_bytes;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(limits.body.min(DISCARD), reading).await;
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
