@@ -15,6 +15,7 @@
 
 mod delete;
 mod eviction;
+mod prepare;
 mod scale;
 mod write;
 

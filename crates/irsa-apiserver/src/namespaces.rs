@@ -54,7 +54,9 @@ async fn empty(api: Arc<Api>, namespace: String) {
             }
         }
         if left == 0 {
-            let _ = finish(&api, &me, &namespace).await;
+            if finish(&api, &me, &namespace).await.is_ok() {
+                sweep(&api, &namespace);
+            }
             return;
         }
         tokio::time::sleep(pause).await;
@@ -69,4 +71,17 @@ async fn finish(api: &Arc<Api>, me: &Caller, namespace: &str) -> Result<()> {
     })
     .await?;
     Ok(())
+}
+
+/// Removes what was created between the last look and the namespace's end.
+fn sweep(api: &Arc<Api>, namespace: &str) {
+    for resource in api.registry().all() {
+        if resource.namespaced && resource.stored {
+            for object in api.store().list(&resource.storage, Some(namespace)).items {
+                let _ = api
+                    .store()
+                    .delete(&resource.storage, namespace, object.name(), None);
+            }
+        }
+    }
 }

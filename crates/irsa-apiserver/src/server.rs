@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::api::Api;
+use crate::api::{Api, BoxFuture};
 use crate::config::{Config, Version};
 use crate::http::Server;
 use crate::logs::Logs;
@@ -124,8 +124,8 @@ impl ApiServer {
         let acceptor = TlsAcceptor::from(Arc::new(identity.config));
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, acceptor, server, ending.clone()));
-        tasks.spawn(crate::namespaces::run(Arc::clone(&api)));
-        for task in extensions.tasks {
+        let namespaces: BoxFuture<'static, ()> = Box::pin(crate::namespaces::run(Arc::clone(&api)));
+        for task in extensions.tasks.into_iter().chain([namespaces]) {
             let mut ending = ending.clone();
             tasks.spawn(async move {
                 tokio::select! {
