@@ -1,6 +1,6 @@
 //! One stored object, and short ways to read the parts of an object that every module needs.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -16,7 +16,8 @@ pub type Object = Arc<Stored>;
 pub struct Stored {
     value: Value,
     version: u64,
-    json: OnceLock<Bytes>,
+    // With the place of the metadata in it.
+    json: OnceLock<(Bytes, Range<usize>)>,
 }
 
 impl Stored {
@@ -45,10 +46,43 @@ impl Stored {
     /// The object as JSON bytes, serialised at most once.
     #[must_use]
     pub fn json(&self) -> Bytes {
-        self.json
-            .get_or_init(|| Bytes::from(self.value.to_string()))
-            .clone()
+        self.serialised().0.clone()
     }
+
+    /// The JSON of its metadata, a part of the same bytes.
+    #[must_use]
+    pub fn metadata_json(&self) -> Bytes {
+        let (json, metadata) = self.serialised();
+        json.slice(metadata.clone())
+    }
+
+    fn serialised(&self) -> &(Bytes, Range<usize>) {
+        self.json.get_or_init(|| serialise(&self.value))
+    }
+}
+
+fn serialise(value: &Value) -> (Bytes, Range<usize>) {
+    let Value::Object(map) = value else {
+        return (Bytes::from(value.to_string()), 0..0);
+    };
+    let mut out = Vec::with_capacity(512);
+    let mut metadata = 0..0;
+    for (index, (key, value)) in map.iter().enumerate() {
+        out.push(if index == 0 { b'{' } else { b',' });
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut out, key);
+        out.push(b':');
+        let start = out.len();
+        let _ = serde_json::to_writer(&mut out, value);
+        if key == "metadata" {
+            metadata = start..out.len();
+        }
+    }
+    if map.is_empty() {
+        out.push(b'{');
+    }
+    out.push(b'}');
+    (Bytes::from(out), metadata)
 }
 
 impl Deref for Stored {
@@ -208,4 +242,30 @@ pub fn now_micro() -> String {
     jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
         .to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_json_of_an_object_is_its_value_and_metadata_is_a_part_of_it() {
+        for value in [
+            json!({ "kind": "A", "metadata": { "name": "x", "labels": { "a\"b": "c" } }, "spec": [1, null] }),
+            json!({}),
+            json!({ "metadata": {} }),
+        ] {
+            let stored = Stored::new(value.clone(), 1);
+            assert_eq!(serde_json::from_slice::<Value>(&stored.json()).unwrap(), value);
+            if let Some(metadata) = value.get("metadata") {
+                assert_eq!(
+                    serde_json::from_slice::<Value>(&stored.metadata_json()).unwrap(),
+                    *metadata
+                );
+            }
+        }
+    }
 }

@@ -552,3 +552,136 @@ fn page_of(
         total: objects.len(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(name: &str, value: u8) -> Value {
+        json!({ "metadata": { "name": name, "namespace": "n" }, "value": value })
+    }
+
+    #[test]
+    fn a_write_over_an_older_state_is_refused() {
+        let store = Store::new();
+        let first = store.create("pods", object("a", 1)).unwrap();
+        assert_eq!(
+            store.create("pods", object("a", 1)).unwrap_err(),
+            StoreError::Exists
+        );
+        let second = store
+            .update("pods", object("a", 2), Some(first.version()))
+            .unwrap();
+        assert_eq!(
+            store
+                .update("pods", object("a", 3), Some(first.version()))
+                .unwrap_err(),
+            StoreError::Conflict
+        );
+        assert_eq!(
+            store.delete("pods", "n", "a", Some(first.version())).unwrap_err(),
+            StoreError::Conflict
+        );
+        assert_eq!(
+            second.str_at(&["metadata", "resourceVersion"]),
+            second.version().to_string()
+        );
+        store.delete("pods", "n", "a", None).unwrap();
+        assert_eq!(
+            store.update("pods", object("a", 4), None).unwrap_err(),
+            StoreError::NotFound
+        );
+    }
+
+    #[test]
+    fn pages_go_on_from_the_moment_of_the_first() {
+        let store = Store::new();
+        for name in ["a", "b", "c", "d"] {
+            store.create("pods", object(name, 0)).unwrap();
+        }
+        let first = store.first_page("pods", Some("n"), 2, |_| true);
+        store.delete("pods", "n", "c", None).unwrap();
+        store.create("pods", object("b1", 0)).unwrap();
+        let key = first.next.unwrap();
+        let second = store
+            .page_at("pods", first.resource_version, Some("n"), &key, 2, |_| true)
+            .unwrap();
+        let names: Vec<&str> = second.items.iter().map(|object| object.name()).collect();
+        assert_eq!(names, ["c", "d"]);
+        assert!(second.next.is_none());
+        assert!(store.page_at("pods", 1, Some("n"), &key, 2, |_| true).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_watch_waits_for_changes_and_sees_them_in_order() {
+        let store = Arc::new(Store::new());
+        let mut watch = store.watch("pods", store.resource_version());
+        assert!(watch.try_next().unwrap().is_none());
+        let writer = Arc::clone(&store);
+        let task = tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            writer.create("pods", object("a", 1)).unwrap();
+            writer.create("nodes", object("other", 1)).unwrap();
+            writer.update("pods", object("a", 2), None).unwrap();
+        });
+        let added = watch.next().await.unwrap();
+        let modified = watch.next().await.unwrap();
+        task.await.unwrap();
+        assert_eq!((added.change, modified.change), (Change::Added, Change::Modified));
+        assert_eq!(
+            modified.previous.as_ref().unwrap().version(),
+            added.object.version()
+        );
+    }
+
+    #[test]
+    fn a_watch_that_fell_behind_is_told_so() {
+        let store = Arc::new(Store::new());
+        let mut watch = store.watch("pods", store.resource_version());
+        store.create("pods", object("a", 0)).unwrap();
+        for _ in 0..HISTORY {
+            store.update("pods", object("a", 0), None).unwrap();
+        }
+        assert!(watch.try_next().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn replaying_the_changes_gives_the_present_state(
+            writes in prop::collection::vec((0_u8..3, "[a-d]", any::<u8>()), 0..60),
+        ) {
+            let store = Arc::new(Store::new());
+            let mut watch = store.watch("pods", store.resource_version());
+            for (kind, name, value) in writes {
+                let _ = match kind {
+                    0 => store.create("pods", object(&name, value)),
+                    1 => store.update("pods", object(&name, value), None),
+                    _ => store.delete("pods", "n", &name, None),
+                };
+            }
+            let mut replayed = BTreeMap::new();
+            let mut last = 0;
+            while let Some(event) = watch.try_next().unwrap() {
+                prop_assert!(event.object.version() > last);
+                last = event.object.version();
+                match event.change {
+                    Change::Deleted => replayed.remove(event.object.name()),
+                    _ => replayed.insert(event.object.name().to_owned(), event.object.version()),
+                };
+            }
+            let present: BTreeMap<String, u64> = store
+                .list("pods", None)
+                .items
+                .iter()
+                .map(|object| (object.name().to_owned(), object.version()))
+                .collect();
+            prop_assert_eq!(replayed, present);
+        }
+    }
+}

@@ -61,8 +61,8 @@ pub(crate) fn write_object(out: &mut Vec<u8>, resource: &Resource, version: &str
 /// `PartialObjectMetadata` of an object.
 pub(crate) fn write_metadata(out: &mut Vec<u8>, object: &Stored) {
     out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#);
-    // Writing to memory does not fail.
-    let _ = serde_json::to_writer(&mut *out, object.get("metadata").unwrap_or(&Value::Null));
+    let metadata = object.metadata_json();
+    out.extend_from_slice(if metadata.is_empty() { b"{}" } else { &metadata });
     out.push(b'}');
 }
 
