@@ -21,7 +21,9 @@ const PARALLEL: usize = 16;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut args = std::env::args().skip(1);
-    let kubeconfig = args.next().ok_or("usage: fill KUBECONFIG [PODS] [SERVICE_ACCOUNTS]")?;
+    let kubeconfig = args
+        .next()
+        .ok_or("usage: fill KUBECONFIG [PODS] [SERVICE_ACCOUNTS]")?;
     let pods: usize = args.next().map_or(Ok(50_000), |text| text.parse())?;
     let accounts: usize = args.next().map_or(Ok(10_000), |text| text.parse())?;
     let cluster = Cluster::connect(&ConnectOptions {
@@ -62,7 +64,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         )
     });
     create(&cluster, running).await?;
-    println!("{pods} pods and {accounts} service accounts in {:.1?}", started.elapsed());
+    println!(
+        "{pods} pods and {accounts} service accounts in {:.1?}",
+        started.elapsed()
+    );
     Ok(())
 }
 

@@ -83,8 +83,6 @@ pub struct PodView<'a> {
     pub findings: Vec<Finding>,
     /// Whether recreating the pod would give it something else.
     pub stale: bool,
-    /// Whether the webhook of this project recorded in the pod what it decided.
-    pub recorded: bool,
 }
 
 /// Looks at one pod. `None` when neither it nor its service account has anything to do with AWS.
@@ -116,7 +114,6 @@ pub fn pod<'a>(pod: &'a Pod<'a>, directory: &'a Directory, families: &Families) 
         containers: Vec::new(),
         findings: Vec::new(),
         stale: false,
-        recorded: lists.record.is_some(),
     };
     let mut subject = Subject {
         pod,

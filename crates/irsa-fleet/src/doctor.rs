@@ -476,7 +476,7 @@ async fn dry_run(cluster: &Cluster, directory: &mut Directory, namespace: Option
                     "the irsa webhook recorded: {} by {}",
                     record.endpoint, record.source
                 ));
-                directory.webhooks.observe_own();
+                directory.webhooks.observe(record);
             }
             if let Some(value) = &probe.value
                 && let Some(problem) = irsa_core::endpoint::EnvValue::read(value).problem

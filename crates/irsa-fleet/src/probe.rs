@@ -29,19 +29,24 @@ pub struct Probe {
 
 /// The first service account with a role, of the given namespace if there is one.
 pub fn candidate(directory: &Directory, namespace: Option<&str>) -> Option<(String, String)> {
-    let mut candidates: Vec<(&str, &str)> = directory
+    // One that chooses nothing shows the default too.
+    let mut candidates: Vec<(bool, &str, &str)> = directory
         .accounts
         .iter()
         .filter(|(known, _)| namespace.is_none_or(|namespace| &***known == namespace))
-        .flat_map(|(namespace, accounts)| accounts.keys().map(move |name| (&**namespace, &**name)))
-        .filter(|(namespace, name)| {
+        .flat_map(|(namespace, accounts)| {
+            accounts
+                .iter()
+                .map(move |(name, account)| (account.written.is_some(), &**namespace, &**name))
+        })
+        .filter(|(_, namespace, name)| {
             identity::resolve(&directory.lookup(namespace, name), &directory.webhooks.settings).is_ok()
         })
         .collect();
     candidates.sort_unstable();
     candidates
         .first()
-        .map(|(namespace, name)| ((*namespace).to_owned(), (*name).to_owned()))
+        .map(|(_, namespace, name)| ((*namespace).to_owned(), (*name).to_owned()))
 }
 
 /// Makes a dry-run pod of a service account.
@@ -103,8 +108,8 @@ pub async fn learn(
     };
     match probe(cluster, directory, account).await {
         Ok(probe) => {
-            if probe.record.is_some() {
-                directory.webhooks.observe_own();
+            if let Some(record) = probe.record {
+                directory.webhooks.observe(record);
             }
             if directory.webhooks.settings.region.is_none() {
                 directory.webhooks.settings.region = probe.region.map(Into::into);

@@ -110,6 +110,7 @@ pub async fn plan(cluster: &Cluster, options: &Options, overrides: &Overrides) -
     let mut count = 0;
     pages::pages(cluster, &path, &query, |body| {
         let page: Page<'_, Pod<'_>> = parse(&path, body)?;
+        directory.webhooks.learn(&page.items);
         for pod in &page.items {
             count += 1;
             let namespace = &*pod.metadata.namespace;

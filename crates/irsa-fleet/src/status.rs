@@ -154,8 +154,6 @@ pub struct Status {
     pub pod_rows: Vec<PodRow>,
     /// Findings about the cluster.
     pub findings: Vec<Finding>,
-    /// Whether a pod carries the record of this project's webhook.
-    recorded: bool,
 }
 
 /// What is asked.
@@ -195,7 +193,6 @@ impl Status {
             pods: 0,
             pod_rows: Vec::new(),
             findings: Vec::new(),
-            recorded: false,
         }
     }
 
@@ -208,6 +205,7 @@ impl Status {
         let path = collection("v1", options.scope.namespace.as_deref(), "pods");
         pages::pages(cluster, &path, &query, |body| {
             let page: Page<'_, Pod<'_>> = parse(&path, body)?;
+            self.directory.webhooks.learn(&page.items);
             for pod in &page.items {
                 self.add_pod(pod, options);
             }
@@ -231,7 +229,6 @@ impl Status {
         let Some(view) = assess::pod(pod, &self.directory, &options.families) else {
             return;
         };
-        self.recorded |= view.recorded;
         if options.pods {
             self.pod_rows.push(pod_row(pod, &view));
         }
@@ -243,9 +240,6 @@ impl Status {
 
     /// Adds the accounts without pods, and what is wrong with accounts themselves.
     pub fn finish(&mut self, options: &Options) {
-        if self.recorded {
-            self.directory.webhooks.observe_own();
-        }
         let by_pods = options.scope.labels.is_some();
         for (namespace, accounts) in &self.directory.accounts {
             for (name, account) in accounts {

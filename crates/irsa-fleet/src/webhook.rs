@@ -6,7 +6,7 @@
 use std::fmt;
 
 use irsa_core::{
-    endpoint::{EndpointType, GlobalValue, KubernetesVersion, Platform},
+    endpoint::{Choice, ChoiceSource, EndpointType, GlobalValue, KubernetesVersion, Platform},
     settings::{Compat, Settings},
 };
 use serde_json::Value;
@@ -149,6 +149,8 @@ pub struct Webhooks {
     pub own: Settings,
     /// Where those come from.
     pub source: SettingsSource,
+    /// Whether a pod has shown what service accounts without a choice are given.
+    pub default_observed: bool,
     /// Ready pods behind the service of the first entry; unknown for a URL, or without the right to look.
     pub ready: Option<Ready>,
     /// The `pod-identity-webhook` ConfigMap is watched by it.
@@ -171,6 +173,7 @@ impl Webhooks {
             installed: Vec::new(),
             unreadable: None,
             own: Settings::default(),
+            default_observed: false,
             settings,
             source,
             ready: None,
@@ -188,15 +191,72 @@ impl Webhooks {
         }
     }
 
-    /// Takes it as seen that this project's webhook mutates pods here.
+    /// Takes it as seen that this project's webhook mutates pods here, and learns its default from the record that it
+    /// left: one that names its flag or the platform tells what service accounts without a choice are given.
+    pub fn observe(&mut self, record: Choice) {
+        if !matches!(self.source, SettingsSource::Documented | SettingsSource::Observed) {
+            return;
+        }
+        self.observe_own();
+        match record.source {
+            ChoiceSource::Flag => {
+                self.settings.flag = Some(record.endpoint);
+                self.default_observed = true;
+            }
+            ChoiceSource::Platform | ChoiceSource::Unset | ChoiceSource::PlatformTooOld => {
+                self.settings.flag = None;
+                self.default_observed = true;
+            }
+            _ => {}
+        }
+        self.own.flag = self.settings.flag;
+    }
+
+    /// Takes it as seen that this project's webhook mutates pods here; its default stays unknown.
     pub fn observe_own(&mut self) {
         if self.source == SettingsSource::Documented {
+            let region = self.settings.region.take();
             self.settings = self.own.clone();
+            self.settings.region = region;
             self.source = SettingsSource::Observed;
             self.watches_config_map = true;
             if let Some(first) = self.installed.first_mut() {
                 first.flavor = Flavor::Irsa;
             }
+        }
+    }
+
+    /// Learns from the records in a page of pods, as long as the default is not known: the newest record counts.
+    pub fn learn(&mut self, pods: &[crate::wire::Pod<'_>]) {
+        let assumed = matches!(self.source, SettingsSource::Documented | SettingsSource::Observed);
+        if !assumed || self.default_observed {
+            return;
+        }
+        let name = format!(
+            "{}/{}",
+            self.own.annotation_prefix,
+            irsa_core::annotations::RECORD
+        );
+        let mut newest: Option<(&str, bool, Choice)> = None;
+        for pod in pods {
+            let Some(record) = pod.metadata.annotations.get(&name).and_then(Choice::from_record) else {
+                continue;
+            };
+            let of_default = matches!(
+                record.source,
+                ChoiceSource::Flag
+                    | ChoiceSource::Platform
+                    | ChoiceSource::Unset
+                    | ChoiceSource::PlatformTooOld
+            );
+            // RFC 3339 in the form that API servers write sorts as text.
+            let made = pod.metadata.creation_timestamp.as_deref().unwrap_or_default();
+            if newest.is_none_or(|(known, default, _)| (of_default, made) >= (default, known)) {
+                newest = Some((made, of_default, record));
+            }
+        }
+        if let Some((.., record)) = newest {
+            self.observe(record);
         }
     }
 
@@ -689,5 +749,46 @@ mod tests {
             Some(EndpointType::Global)
         );
         assert_eq!(documented_for_eks(None).flag, Some(EndpointType::Regional));
+    }
+
+    #[test]
+    fn the_record_in_pods_tells_the_default_that_no_configuration_tells() {
+        let pods = |records: &[(&str, &str)]| {
+            let items: Vec<_> = records
+                .iter()
+                .map(|(made, record)| {
+                    json!({"metadata": {"creationTimestamp": made, "annotations": {"eks.amazonaws.com/sts-endpoint": record}}})
+                })
+                .collect();
+            json!({"items": items}).to_string()
+        };
+        let learned = |records: &[(&str, &str)]| {
+            let mut webhooks = Webhooks::assumed(documented_for_eks(None), SettingsSource::Documented);
+            let text = pods(records);
+            let page: crate::wire::Page<'_, crate::wire::Pod<'_>> = serde_json::from_str(&text).unwrap();
+            webhooks.learn(&page.items);
+            (webhooks.source, webhooks.settings.flag, webhooks.default_observed)
+        };
+        // The newest record of a default counts, however new one of a choice is.
+        assert_eq!(
+            learned(&[
+                ("2026-01-01T00:00:00Z", "regional,flag"),
+                ("2026-01-02T00:00:00Z", "global,flag"),
+                ("2026-01-03T00:00:00Z", "regional,service-account"),
+            ]),
+            (SettingsSource::Observed, Some(EndpointType::Global), true)
+        );
+        assert_eq!(
+            learned(&[("2026-01-01T00:00:00Z", "regional,platform")]),
+            (SettingsSource::Observed, None, true)
+        );
+        assert_eq!(
+            learned(&[("2026-01-01T00:00:00Z", "regional,service-account")]),
+            (SettingsSource::Observed, None, false)
+        );
+        assert_eq!(
+            learned(&[("2026-01-01T00:00:00Z", "whatever")]),
+            (SettingsSource::Documented, Some(EndpointType::Regional), false)
+        );
     }
 }

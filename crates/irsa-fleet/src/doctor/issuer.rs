@@ -64,10 +64,12 @@ pub(super) async fn discovery(cluster: &Cluster, probe: bool) -> (Check, Known) 
             "set --service-account-key-file of the API server",
         );
     } else {
-        check.see(format!(
-            "the API server signs with one of {} keys",
-            known.key_ids.len()
-        ));
+        let count = known.key_ids.len();
+        check.see(if count == 1 {
+            "the API server publishes 1 key".to_owned()
+        } else {
+            format!("the API server publishes {count} keys")
+        });
     }
     if probe {
         published(&mut check, &issuer, &known.key_ids).await;
