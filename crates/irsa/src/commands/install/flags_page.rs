@@ -85,6 +85,24 @@ fn page() -> String {
             .unwrap();
         }
     }
+    let hidden = |command: &clap::Command| {
+        let arguments = command
+            .get_arguments()
+            .filter(|arg| arg.is_hide_set())
+            .filter_map(|arg| arg.get_long());
+        arguments
+            .map(|long| format!("`--{long}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let webhook = root.find_subcommand("webhook").unwrap();
+    write!(
+        text,
+        "\n## Further flags of the Go webhook\nAccepted, so that its argument lists go on working: {}. \
+         Those that ask for log files, or for stack traces, are refused at start with a sentence.\n",
+        hidden(webhook)
+    )
+    .unwrap();
     text
 }
 
