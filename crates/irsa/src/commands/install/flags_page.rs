@@ -98,7 +98,7 @@ fn page() -> String {
     let webhook = root.find_subcommand("webhook").unwrap();
     write!(
         text,
-        "\n## Further flags of the Go webhook\nAccepted, so that its argument lists go on working: {}. \
+        "\n## Further flags of the Go webhook\n\nAccepted, so that its argument lists go on working: {}. \
          Those that ask for log files, or for stack traces, are refused at start with a sentence.\n",
         hidden(webhook)
     )
