@@ -168,7 +168,7 @@ impl Tour<'_> {
             );
         };
         let verified = found.region == self.lab.region() && printed.contains(&node_name);
-        let text = format!("{}, from the {}", found.region, found.source);
+        let text = format!("{}, as the node tells ({})", found.region, found.source);
         self.meaning("region of the pod", found.region.to_owned(), verified, &text)
     }
 
@@ -326,7 +326,8 @@ impl Tour<'_> {
         let pods = Api::<Pod>::namespaced(self.client.clone(), NAMESPACE);
         let mut pods = pods.list(&ListParams::default().labels(SELECTOR)).await?.items;
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
-        pods.sort_by_key(name_of);
+        // By node, so that the first one is on the guide's.
+        pods.sort_by_key(|pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone()));
         Ok(pods)
     }
 
