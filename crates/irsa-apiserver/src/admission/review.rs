@@ -331,6 +331,18 @@ mod tests {
         assert_eq!(said(json!({ "code": 200 })).code, 400);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+            patch in "[A-Za-z0-9+/=]{0,16}", kind in "[A-Za-z]{0,8}", mutating in proptest::prelude::any::<bool>(),
+        ) {
+            let _ = answer(&bytes, "w", "u", "v1", mutating);
+            let shaped = review(json!({ "uid": "u", "allowed": true, "patch": patch, "patchType": kind }));
+            let _ = read(&shaped, mutating);
+        }
+    }
+
     #[test]
     fn what_is_no_json_says_so() {
         let error = answer(b"<html>", "w", "u", "v1", true).unwrap_err();

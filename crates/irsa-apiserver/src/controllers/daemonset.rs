@@ -11,7 +11,7 @@ use super::pods::{
     Availability, availability, claim, create, delete, from_template, has_ended, int_or_percent, is_ready,
     set_count,
 };
-use super::queue::{Controller, Key};
+use super::queue::{Controller, Key, adopters, owners};
 use super::revisions::{self, History, POD_LABEL};
 use super::scheduler::{daemon_fits, selector_of};
 use crate::api::BoxFuture;
@@ -352,7 +352,10 @@ impl Controller for DaemonSets {
                     }
                 }
             }
-            _ => super::queue::owners(event, "DaemonSet", add),
+            _ => {
+                owners(event, "DaemonSet", add);
+                adopters(self.0.api.store(), RESOURCE, event, add);
+            }
         }
     }
 

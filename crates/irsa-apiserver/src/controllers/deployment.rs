@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::pods::{claim, condition, controller_reference, remove_condition, set_condition_at, set_count};
-use super::queue::{Controller, Key, owners};
+use super::queue::{Controller, Key, adopters, owners};
 use super::scheduler::selector_of;
 use super::{Context, hash};
 use crate::api::{BoxFuture, DeleteOptions, WriteOptions};
@@ -679,7 +679,10 @@ impl Controller for Deployments {
         let object = event.object.value();
         match resource {
             RESOURCE => add((object.namespace().to_owned(), object.name().to_owned())),
-            SETS => owners(event, "Deployment", add),
+            SETS => {
+                owners(event, "Deployment", add);
+                adopters(self.0.api.store(), RESOURCE, event, add);
+            }
             // Recreation waits for the last old pod to go.
             _ if event.change == crate::store::Change::Deleted => {
                 let owner = object

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api::BoxFuture;
 use crate::object::ObjectExt;
+use crate::selectors::LabelSelector;
 use crate::status::Result;
 use crate::store::{Change, Event, Store};
 
@@ -121,14 +123,28 @@ impl Queue {
     }
 }
 
-/// Adds the controllers of a kind that the object has, and had before the change. An object without a controller
-/// concerns nobody here; workloads that may adopt it find it when they change or look again.
+/// Adds the controllers of a kind that the object has, and had before the change.
 pub(crate) fn owners(event: &Event, kind: &str, add: &mut dyn FnMut(Key)) {
     let states = [Some(&event.object), event.previous.as_ref()];
     for object in states.into_iter().flatten() {
         if let Some(owner) = object.controller().filter(|owner| owner.kind() == kind) {
             add((object.namespace().to_owned(), owner.str_at(&["name"]).to_owned()));
         }
+    }
+}
+
+/// Adds the workloads that may adopt an object without a controller.
+pub(crate) fn adopters(store: &Store, resource: &str, event: &Event, add: &mut dyn FnMut(Key)) {
+    let object = &event.object;
+    if object.controller().is_some() || object.labels().is_none() || event.change == Change::Deleted {
+        return;
+    }
+    let selects = |workload: &Value| {
+        LabelSelector::from_object(workload.at(&["spec", "selector"]))
+            .is_ok_and(|selector| selector.matches(object.labels()))
+    };
+    for workload in store.find(resource, Some(object.namespace()), selects) {
+        add((workload.namespace().to_owned(), workload.name().to_owned()));
     }
 }
 

@@ -10,7 +10,7 @@ use super::pods::{
     Availability, availability, claim, condition, create, delete, from_template, is_active, is_ready,
     remove_condition, set_condition, set_count,
 };
-use super::queue::{Controller, Key, owners};
+use super::queue::{Controller, Key, adopters, owners};
 use super::scheduler::selector_of;
 use crate::api::BoxFuture;
 use crate::object::{Object, ObjectExt, entry_object};
@@ -150,6 +150,7 @@ impl Controller for ReplicaSets {
             add((object.namespace().to_owned(), object.name().to_owned()));
         } else {
             owners(event, "ReplicaSet", add);
+            adopters(self.0.api.store(), RESOURCE, event, add);
         }
     }
 

@@ -1,10 +1,11 @@
 //! Gives pods a node: node selector, required node affinity, taints, and then the node with the fewest pods.
 //! Resources, pod affinity and topology spread are not looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -14,7 +15,7 @@ use crate::api::{Api, BoxFuture};
 use crate::object::{Object, ObjectExt, entry_object};
 use crate::selectors::LabelSelector;
 use crate::status::Result;
-use crate::store::{Event, StoreError};
+use crate::store::{Change, Event, StoreError};
 
 /// Why a pod cannot go to a node, in the scheduler's words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,14 +121,43 @@ fn tolerates(pod: &Value, taint: &Value) -> bool {
     })
 }
 
+/// Which pod is on which node, kept from the changes of pods: counting them for every pod would take too long.
+#[derive(Debug, Default)]
+struct Placed {
+    // uid of the pod → node
+    nodes: HashMap<String, String>,
+    counts: HashMap<String, usize>,
+}
+
+impl Placed {
+    fn see(&mut self, pod: &Value, gone: bool) {
+        let node = pod.str_at(&["spec", "nodeName"]);
+        let counts = !gone && !node.is_empty() && !has_ended(pod);
+        if counts && !self.nodes.contains_key(pod.uid()) {
+            self.nodes.insert(pod.uid().to_owned(), node.to_owned());
+            *self.counts.entry(node.to_owned()).or_default() += 1;
+        } else if !counts
+            && let Some(node) = self.nodes.remove(pod.uid())
+            && let Some(count) = self.counts.get_mut(&node)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&node);
+            }
+        }
+    }
+}
+
 pub(crate) struct Scheduler {
     context: Context,
+    placed: Mutex<Placed>,
 }
 
 impl Scheduler {
     pub(crate) fn new(api: &Arc<Api>) -> Self {
         Self {
             context: Context::new(api, "default-scheduler"),
+            placed: Mutex::default(),
         }
     }
 
@@ -182,7 +212,7 @@ fn is_waiting(pod: &Value) -> bool {
 
 /// Writes the node into a pod, as the `binding` subresource does: no update of the pod's spec is admitted or
 /// validated for it.
-pub(crate) fn bind(api: &Api, pod: &Object, node: &str) -> Result<(), StoreError> {
+fn bind(api: &Api, pod: &Object, node: &str) -> Result<Object, StoreError> {
     let mut current = Arc::clone(pod);
     loop {
         let mut next = current.value().clone();
@@ -197,7 +227,7 @@ pub(crate) fn bind(api: &Api, pod: &Object, node: &str) -> Result<(), StoreError
                     .filter(|now| now.uid() == pod.uid() && is_waiting(now.value()))
                     .ok_or(StoreError::NotFound)?;
             }
-            other => return other.map(|_| ()),
+            other => return other,
         }
     }
 }
@@ -209,6 +239,13 @@ impl Controller for Scheduler {
 
     fn concerns(&self, resource: &str, event: &Event, add: &mut dyn FnMut(Key)) {
         let key = |pod: &Value| (pod.namespace().to_owned(), pod.name().to_owned());
+        if resource == "pods" {
+            let gone = event.change == Change::Deleted;
+            self.placed.lock().see(event.object.value(), gone);
+            if gone {
+                return;
+            }
+        }
         match resource {
             // Our own refusal is a change too, of the status only.
             "pods" if is_waiting(event.object.value()) && matters(event) => add(key(event.object.value())),
@@ -236,20 +273,21 @@ impl Controller for Scheduler {
                     Err(reason) => *reasons.entry(reason).or_insert(0) += 1,
                 }
             }
-            let mut load: BTreeMap<&str, usize> = fitting.iter().map(|node| (*node, 0)).collect();
-            if fitting.len() > 1 {
-                for other in store.list("pods", None).items {
-                    if let Some(count) = load.get_mut(other.str_at(&["spec", "nodeName"])) {
-                        *count += 1;
-                    }
-                }
-            }
-            let Some((node, _)) = load.into_iter().min_by_key(|(_, count)| *count) else {
+            let least = {
+                let placed = self.placed.lock();
+                fitting
+                    .iter()
+                    .min_by_key(|node| placed.counts.get(**node).copied().unwrap_or_default())
+                    .map(|node| (*node).to_owned())
+            };
+            let Some(node) = least else {
                 self.refuse(&pod, &nodes, &reasons).await?;
                 return Ok(None);
             };
-            match bind(&self.context.api, &pod, node) {
-                Ok(()) => {
+            match bind(&self.context.api, &pod, &node) {
+                Ok(bound) => {
+                    // Before the change comes back: the next pod is already waiting.
+                    self.placed.lock().see(bound.value(), false);
                     let message = format!("Successfully assigned {namespace}/{name} to {node}");
                     self.context.recorder.normal(&pod, "Scheduled", message).await;
                 }
@@ -278,4 +316,64 @@ pub(crate) fn daemon_fits(pod: &Value, node: &Value) -> bool {
 pub(crate) fn selector_of(workload: &Value) -> Result<LabelSelector> {
     LabelSelector::from_object(workload.at(&["spec", "selector"]))
         .map_err(|error| crate::status::Status::internal(format!("spec.selector: {error}")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn node(labels: Value, spec: Value) -> Value {
+        json!({ "metadata": { "name": "n", "labels": labels }, "spec": spec })
+    }
+
+    #[test]
+    fn selector_affinity_taints_and_cordons_keep_pods_away() {
+        let free = node(json!({ "disk": "ssd", "cores": "8" }), json!({}));
+        let pod = |spec: Value| json!({ "spec": spec });
+        assert_eq!(fits(&pod(json!({})), &free), Ok(()));
+        assert_eq!(
+            fits(&pod(json!({ "nodeSelector": { "disk": "hdd" } })), &free),
+            Err(Unfit::Affinity)
+        );
+        let affine = |expression: Value| {
+            pod(
+                json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{ "matchExpressions": [expression] }],
+            } } } }),
+            )
+        };
+        let more = affine(json!({ "key": "cores", "operator": "Gt", "values": ["4"] }));
+        let fewer = affine(json!({ "key": "cores", "operator": "Lt", "values": ["4"] }));
+        assert_eq!(
+            (fits(&more, &free), fits(&fewer, &free)),
+            (Ok(()), Err(Unfit::Affinity))
+        );
+        let tainted = node(
+            json!({}),
+            json!({ "taints": [{ "key": "gpu", "value": "yes", "effect": "NoSchedule" }] }),
+        );
+        assert_eq!(
+            fits(&pod(json!({})), &tainted).unwrap_err().to_string(),
+            "node(s) had untolerated taint {gpu: yes}"
+        );
+        let tolerant = pod(json!({ "tolerations": [{ "key": "gpu", "operator": "Exists" }] }));
+        assert_eq!(fits(&tolerant, &tainted), Ok(()));
+        let cordoned = node(json!({}), json!({ "unschedulable": true }));
+        assert_eq!(fits(&pod(json!({})), &cordoned), Err(Unfit::Cordoned));
+    }
+
+    #[test]
+    fn placed_pods_are_counted_once_until_they_end() {
+        let mut placed = Placed::default();
+        let mut pod = json!({ "metadata": { "uid": "u" }, "spec": { "nodeName": "n" }, "status": {} });
+        placed.see(&pod, false);
+        placed.see(&pod, false);
+        assert_eq!(placed.counts["n"], 1);
+        pod["status"]["phase"] = "Succeeded".into();
+        placed.see(&pod, false);
+        assert!(placed.counts.is_empty());
+        placed.see(&pod, true);
+        assert!(placed.nodes.is_empty());
+    }
 }

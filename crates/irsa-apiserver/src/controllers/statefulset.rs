@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::pods::{Availability, availability, claim, from_template, has_ended, is_ready};
-use super::queue::{Controller, Key, owners};
+use super::queue::{Controller, Key, adopters, owners};
 use super::revisions::{self, History, POD_LABEL};
 use super::scheduler::selector_of;
 use crate::api::{BoxFuture, DeleteOptions, WriteOptions};
@@ -335,6 +335,7 @@ impl Controller for StatefulSets {
             add((object.namespace().to_owned(), object.name().to_owned()));
         } else {
             owners(event, "StatefulSet", add);
+            adopters(self.0.api.store(), RESOURCE, event, add);
         }
     }
 

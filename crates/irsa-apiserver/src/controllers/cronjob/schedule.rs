@@ -172,6 +172,18 @@ mod tests {
         assert_eq!(next("0 0 29 2 *", "2026-11-24T07:00:00Z"), "2028-02-29T00:00:00Z");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_schedule_or_an_error(text in "[-*/,0-9a-z@ ?]{0,24}") {
+            if let Ok(schedule) = Schedule::parse(&text) {
+                let after = "2026-11-24T07:07:07Z".parse().unwrap();
+                if let Some(next) = schedule.next(after) {
+                    proptest::prop_assert!(next > after);
+                }
+            }
+        }
+    }
+
     #[test]
     fn names_and_either_day_are_understood() {
         assert_eq!(
