@@ -69,7 +69,7 @@ impl Handler for AdmissionPort {
         let (path, answer) = match request.uri().path() {
             "/mutate" => ("/mutate", self.mutate(request, Mode::Lenient).await),
             "/mutate/required" => ("/mutate/required", self.mutate(request, Mode::Required).await),
-            "/healthz" => return get(request.method(), || text(StatusCode::OK, "ok")),
+            "/healthz" => return get(request.method(), || healthy(&self.0)),
             "/readyz" => return get(request.method(), || ready(&self.0)),
             "/debug/alpha/deny" if self.0.debug => ("/debug/alpha/deny", json(debug::deny())),
             "/debug/alpha/500" if self.0.debug => (
@@ -147,7 +147,7 @@ impl Handler for MetricsPort {
                 Ok(page) => with_type(StatusCode::OK, page, metrics::CONTENT_TYPE),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             }),
-            "/healthz" => get(request.method(), || text(StatusCode::OK, "ok")),
+            "/healthz" => get(request.method(), || healthy(routes)),
             "/readyz" => get(request.method(), || ready(routes)),
             "/debug/alpha/cache" if routes.debug => get(request.method(), || {
                 with_type(
@@ -337,6 +337,17 @@ fn get(method: &Method, answer: impl FnOnce() -> Answer) -> Answer {
         .headers_mut()
         .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     answer
+}
+
+fn healthy(routes: &Routes) -> Answer {
+    if routes.readiness.is_alive() {
+        text(StatusCode::OK, "ok")
+    } else {
+        text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "a task has ended by a defect; see /readyz",
+        )
+    }
 }
 
 fn ready(routes: &Routes) -> Answer {

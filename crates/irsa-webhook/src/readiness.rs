@@ -1,6 +1,7 @@
 //! Whether the server may be sent admissions, and every reason why not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -17,6 +18,7 @@ pub struct Condition {
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     conditions: Arc<Mutex<Vec<Condition>>>,
+    broken: Arc<AtomicBool>,
 }
 
 impl Readiness {
@@ -32,6 +34,21 @@ impl Readiness {
             Some(condition) => condition.reason = reason,
             None => conditions.push(Condition { name, reason }),
         }
+    }
+
+    /// States that `name` will never be so again: a task of this process has ended by a defect. Only a restart helps.
+    pub fn break_down(&self, name: &'static str) {
+        self.broken.store(true, Ordering::Relaxed);
+        self.set(
+            name,
+            Some("a task has ended by a defect of this program; the process has to be restarted".to_owned()),
+        );
+    }
+
+    /// Whether the process does what it was started for, as `/healthz` tells it.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.broken.load(Ordering::Relaxed)
     }
 
     /// All conditions, in the order in which they were first stated.
@@ -88,6 +105,14 @@ mod tests {
             "[+]certificate ok\n[-]serviceaccounts not ready: first list is running\nreadyz check failed\n"
         );
         readiness.set("serviceaccounts", None);
-        assert!(readiness.is_ready());
+        assert!(readiness.is_ready() && readiness.is_alive());
+    }
+
+    #[test]
+    fn what_has_broken_down_is_neither_ready_nor_alive() {
+        let readiness = Readiness::default();
+        readiness.break_down("serviceaccounts");
+        assert!(!readiness.is_ready() && !readiness.is_alive());
+        assert!(readiness.page().1.contains("has to be restarted"));
     }
 }

@@ -460,4 +460,29 @@ mod tests {
             body.len()
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(body in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let _ = Review::parse(&body);
+        }
+
+        #[test]
+        fn damage_anywhere_in_a_review_is_no_panic(at in 0_usize..14_000, byte in proptest::num::u8::ANY) {
+            let mut body = include_bytes!("../benches/review.json").to_vec();
+            body[at] = byte;
+            if let Ok(review) = Review::parse(&body) {
+                let _ = review.request.creates_pod();
+            }
+        }
+
+        #[test]
+        fn every_text_survives_the_answer(uid in "\\PC*", warning in "[\\x00-\\u{2fff}]{0,60}") {
+            let whole = Answer { patch: &[], warnings: vec![warning.clone()], audit: vec![("key", warning.clone())] };
+            let answered: Value = serde_json::from_slice(&answer(VERSIONS[0], &uid, &whole)).unwrap();
+            proptest::prop_assert_eq!(answered["response"]["uid"].as_str(), Some(uid.as_str()));
+            proptest::prop_assert_eq!(answered["response"]["warnings"][0].as_str(), Some(warning.as_str()));
+            proptest::prop_assert_eq!(answered["response"]["auditAnnotations"]["key"].as_str(), Some(warning.as_str()));
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! One running server: its ports, its watches, its readiness, and the way down.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::FutureExt as _;
 use irsa_core::settings::Settings;
 use jiff::Timestamp;
 use kube::Client;
@@ -24,6 +26,29 @@ use crate::metrics::{Metrics, Watch};
 use crate::platform;
 use crate::readiness::Readiness;
 use crate::tls::{self, Pair, Serving};
+
+/// The tasks behind the ports, ended by being dropped.
+#[derive(Debug)]
+struct Background {
+    tasks: JoinSet<()>,
+    readiness: Readiness,
+}
+
+impl Background {
+    /// Runs a task that never ends. If it does, by a defect, the process says that it is broken instead of going on
+    /// with what it once knew.
+    fn forever(&mut self, condition: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let readiness = self.readiness.clone();
+        self.tasks.spawn(async move {
+            let _ = AssertUnwindSafe(task).catch_unwind().await;
+            tracing::error!(
+                condition,
+                "a task has ended by a defect of this program; restart the process"
+            );
+            readiness.break_down(condition);
+        });
+    }
+}
 
 /// The name of the certificate's condition in `/readyz`.
 const CERTIFICATE: &str = "certificate";
@@ -67,7 +92,7 @@ pub struct Server {
     drain: Drain,
     ports: JoinSet<()>,
     /// Ended by being dropped.
-    _background: JoinSet<()>,
+    _background: Background,
 }
 
 impl Server {
@@ -101,7 +126,10 @@ impl Server {
         let directory = Arc::new(Directory::new(Arc::clone(&settings)));
         let settings = Arc::new(ArcSwap::new(settings));
         let serving = Arc::new(Serving::default());
-        let mut background = JoinSet::new();
+        let mut background = Background {
+            tasks: JoinSet::new(),
+            readiness: readiness.clone(),
+        };
 
         readiness.require(CERTIFICATE, "not read yet");
         match config.certificates {
@@ -117,61 +145,72 @@ impl Server {
                     readiness.clone(),
                     Arc::clone(&metrics),
                 );
-                background.spawn(keeper.run(CERTIFICATE));
+                background.forever(CERTIFICATE, keeper.run(CERTIFICATE));
             }
             Certificates::Files(files) => {
                 let follower = Follower::start(files, Arc::clone(&serving)).await?;
-                background.spawn(follower.follow(Arc::clone(&metrics)));
+                background.forever(CERTIFICATE, follower.follow(Arc::clone(&metrics)));
             }
         }
         if ask_platform {
             readiness.require(platform::CONDITION, "the Kubernetes API has not been asked yet");
-            background.spawn(find_platform(
+            background.tasks.spawn(find_platform(
                 client.clone(),
                 Arc::clone(&settings),
                 readiness.clone(),
             ));
         }
-        background.spawn(watch_expiry(
-            Arc::clone(&serving),
-            readiness.clone(),
-            Arc::clone(&metrics),
-        ));
+        background.forever(
+            CERTIFICATE,
+            watch_expiry(Arc::clone(&serving), readiness.clone(), Arc::clone(&metrics)),
+        );
         if let Some(validity) = serving.validity() {
             metrics.serving_certificate(&validity);
             readiness.set(CERTIFICATE, expired(&validity, Timestamp::now()));
         }
 
         readiness.require(Watch::ServiceAccounts.as_str(), "the first list has not begun");
-        background.spawn(watches::service_accounts(
-            client.clone(),
-            Arc::clone(&directory),
-            readiness.clone(),
-            Arc::clone(&metrics),
-        ));
-        if directory.settings().namespace_defaults {
-            readiness.require(Watch::Namespaces.as_str(), "the first list has not begun");
-            background.spawn(watches::namespaces(
+        background.forever(
+            Watch::ServiceAccounts.as_str(),
+            watches::service_accounts(
                 client.clone(),
                 Arc::clone(&directory),
                 readiness.clone(),
                 Arc::clone(&metrics),
-            ));
+            ),
+        );
+        if directory.settings().namespace_defaults {
+            readiness.require(Watch::Namespaces.as_str(), "the first list has not begun");
+            background.forever(
+                Watch::Namespaces.as_str(),
+                watches::namespaces(
+                    client.clone(),
+                    Arc::clone(&directory),
+                    readiness.clone(),
+                    Arc::clone(&metrics),
+                ),
+            );
         }
         if let Some(namespace) = config.config_map_namespace {
             readiness.require(Watch::ConfigMap.as_str(), "the first list has not begun");
-            background.spawn(watches::config_map(
-                client.clone(),
-                namespace,
-                Arc::clone(&directory),
-                readiness.clone(),
-                Arc::clone(&metrics),
-            ));
+            background.forever(
+                Watch::ConfigMap.as_str(),
+                watches::config_map(
+                    client.clone(),
+                    namespace,
+                    Arc::clone(&directory),
+                    readiness.clone(),
+                    Arc::clone(&metrics),
+                ),
+            );
         }
         if let Some(path) = config.container_credentials {
             readiness.require(credentials::CONDITION, "not read yet");
             let follower = credentials::Follower::new(path, config.poll, Arc::clone(&directory));
-            background.spawn(follower.follow(readiness.clone(), Arc::clone(&metrics)));
+            background.forever(
+                credentials::CONDITION,
+                follower.follow(readiness.clone(), Arc::clone(&metrics)),
+            );
         }
 
         let lookup = Lookup::new(
@@ -215,7 +254,7 @@ impl Server {
             ports.spawn(listener.serve(MetricsPort(Arc::clone(&routes)), phases.clone()));
         }
         ports.spawn(admission.serve(AdmissionPort(routes), phases));
-        background.spawn(report_ready(readiness.clone(), Arc::clone(&metrics)));
+        background.forever(RUNNING, report_ready(readiness.clone(), Arc::clone(&metrics)));
         tracing::info!(%address, metrics = ?metrics_address, "listening");
 
         Ok(Self {

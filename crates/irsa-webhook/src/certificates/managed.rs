@@ -130,6 +130,8 @@ pub(crate) struct Keeper {
     kept: Option<Kept>,
     /// The configuration as the watch last showed it.
     configuration: Option<DynamicObject>,
+    /// Whether the watch has shown anything yet.
+    listed: bool,
     /// Whether the newest CA has been seen in the `caBundle`.
     trusted: bool,
 }
@@ -152,6 +154,7 @@ impl Keeper {
             metrics,
             kept: None,
             configuration: None,
+            listed: false,
             trusted: false,
         }
     }
@@ -224,7 +227,10 @@ impl Keeper {
                 self.configuration = Some(object)
             }
             Event::Delete(object) if ours(&object) => self.configuration = None,
-            Event::InitDone => self.metrics.watch_synced(Watch::WebhookConfiguration, true),
+            Event::InitDone => {
+                self.listed = true;
+                self.metrics.watch_synced(Watch::WebhookConfiguration, true);
+            }
             Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => return false,
         }
         self.metrics.watch_event(Watch::WebhookConfiguration);
@@ -325,6 +331,9 @@ impl Keeper {
             self.readiness.set(CONDITION, None);
             return Ok(false);
         };
+        if !self.listed {
+            return Ok(false);
+        }
         let bundle = STANDARD.encode(kept.bundle());
         let Some(object) = &mut self.configuration else {
             return Err(Error::NoConfiguration(name));

@@ -401,6 +401,11 @@ impl Server {
                 "--ca-lifetime must not be shorter than --certificate-lifetime: a certificate cannot outlive its CA"
             );
         }
+        if self.ca_overlap < self.poll_interval * 3 {
+            bail!(
+                "--ca-overlap must be three times --poll-interval at least: every replica has to have seen a new CA before it signs"
+            );
+        }
         if self.ca_overlap * 6 > self.certificate_lifetime {
             bail!("--ca-overlap is too long for --certificate-lifetime: it must be a sixth of it at most");
         }
