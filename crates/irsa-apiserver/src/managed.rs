@@ -553,4 +553,86 @@ mod tests {
         let one = apply(&resource, &both, &with(json!({})), &manager("one"), false).unwrap();
         assert_eq!(one["metadata"]["annotations"], json!({ "y": "2" }));
     }
+
+    use proptest::prelude::*;
+
+    fn applied() -> impl Strategy<Value = Value> {
+        let labels = prop::collection::btree_map("[a-c]", "[x-z]", 0..3);
+        let env = prop::collection::btree_map("[A-C]", "[x-z]", 0..3);
+        let containers = prop::collection::btree_map("[a-c]", ("[x-z]", env), 0..3);
+        let finalizers = prop::collection::btree_set("[a-c]", 0..3);
+        (labels, containers, finalizers, prop::option::of(0_i64..5)).prop_map(
+            |(labels, containers, finalizers, replicas)| {
+                let containers: Vec<Value> = containers
+                    .into_iter()
+                    .map(|(name, (image, env))| {
+                        let env: Vec<Value> = env
+                            .into_iter()
+                            .map(|(name, value)| json!({ "name": name, "value": value }))
+                            .collect();
+                        json!({ "name": name, "image": image, "env": env })
+                    })
+                    .collect();
+                let mut spec = json!({ "template": { "spec": { "containers": containers } } });
+                if let Some(replicas) = replicas {
+                    spec["replicas"] = replicas.into();
+                }
+                json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": { "name": "d", "labels": labels, "finalizers": finalizers }, "spec": spec })
+            },
+        )
+    }
+
+    /// Every leaf of `part` is in `whole` with the same value.
+    fn is_in(part: &Value, whole: &Value) -> bool {
+        let shape = root(&deployments());
+        let difference = fields::compare(shape, Some(whole), part);
+        difference
+            .changed
+            .paths()
+            .iter()
+            .all(|path| path.ends_with("managedFields"))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_applied_by_force_is_there_and_applying_it_again_changes_nothing(
+            first in applied(), second in applied(), third in applied(),
+        ) {
+            let resource = deployments();
+            let mut object = first.clone();
+            record_first_apply(&resource, &mut object, &manager("one"));
+            let both = apply(&resource, &object, &second, &manager("two"), true).unwrap();
+            prop_assert!(is_in(&second, &both));
+            let next = apply(&resource, &both, &third, &manager("one"), true).unwrap();
+            prop_assert!(is_in(&third, &next));
+            let mut again = apply(&resource, &next, &third, &manager("one"), false).unwrap();
+            let mut next = next;
+            for object in [&mut again, &mut next] {
+                for entry in metadata_mut(object)["managedFields"].as_array_mut().unwrap() {
+                    as_object_mut(entry).shift_remove("time");
+                }
+            }
+            prop_assert_eq!(again, next);
+        }
+
+        #[test]
+        fn a_lone_manager_that_applies_less_leaves_no_more_than_that(first in applied(), second in applied()) {
+            let resource = deployments();
+            let mut object = first.clone();
+            record_first_apply(&resource, &mut object, &manager("one"));
+            let next = apply(&resource, &object, &second, &manager("one"), false).unwrap();
+            let left = fields::fields_of(root(&resource), &next, false);
+            let wanted = fields::fields_of(root(&resource), &second, false);
+            // Emptied maps and lists may stay or go; whatever has a value was asked for.
+            let extra = without_own(left.difference(&wanted));
+            for path in extra.paths() {
+                let value = path.trim_start_matches('.').split('.').try_fold(&next, |value, key| value.get(key));
+                let empty = value.is_some_and(|value| {
+                    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
+                });
+                prop_assert!(empty, "{path} of {next}");
+            }
+        }
+    }
 }
