@@ -27,7 +27,7 @@ const KEPT: usize = 10_000;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  irsa sts --config examples/sts.yaml
+  irsa sts --config examples/sts/config.yaml
   irsa sts --config sts.yaml --direct 0.0.0.0:443               names mapped by a hosts file or by CoreDNS
   irsa sts --config sts.yaml --play sts.us-west-2.amazonaws.com=127.0.0.1:4566
                                                                 then AWS_ENDPOINT_URL_STS=http://127.0.0.1:4566
