@@ -11,10 +11,10 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{Method, Request, Response, StatusCode, header::HeaderMap};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -32,6 +32,8 @@ pub(crate) use read::write_metadata;
 
 /// The largest body of a request, as in Kubernetes.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
+/// How much of a body that is too large is read on, so that a client which first sends and then reads gets its answer.
+const MAX_REFUSED: usize = 4 * MAX_BODY;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(60);
 
@@ -278,13 +280,28 @@ impl Server {
 /// # Errors
 /// 413 for a longer one, 504 for one that takes longer than a minute, 400 when the connection breaks.
 pub async fn collect(body: Incoming) -> Result<Bytes> {
-    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect())
+    tokio::time::timeout(BODY_TIME, read(body))
         .await
-        .map_err(|_| Status::timeout("the body of the request did not arrive within a minute"))?;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Status::too_large(MAX_BODY)),
-        Err(error) => Err(Status::bad_request(format!("cannot read the body: {error}"))),
+        .map_err(|_| Status::timeout("the body of the request did not arrive within a minute"))?
+}
+
+async fn read(mut body: Incoming) -> Result<Bytes> {
+    let mut collected = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Status::bad_request(format!("cannot read the body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= MAX_BODY {
+            collected.extend_from_slice(&data);
+        } else if length > MAX_REFUSED {
+            break;
+        }
+    }
+    if length > MAX_BODY {
+        Err(Status::too_large(MAX_BODY))
+    } else {
+        Ok(collected.freeze())
     }
 }
 

@@ -78,13 +78,7 @@ impl Patch {
     pub fn apply(&self, resource: &Resource, current: &Value) -> Result<Value> {
         let mut next = current.clone();
         match &self.kind {
-            Parsed::Json(patch) => json_patch::patch(&mut next, patch).map_err(|error| {
-                Status::custom(
-                    422,
-                    "Invalid",
-                    format!("the server rejected our request due to an error in our request: {error}"),
-                )
-            })?,
+            Parsed::Json(patch) => apply_json(&mut next, patch)?,
             Parsed::Merge(patch) => merge(&mut next, patch),
             Parsed::Strategic(patch) => crate::strategic::apply(resource, &mut next, patch)?,
         }
@@ -104,6 +98,35 @@ fn object(patch: Value) -> Result<Value> {
             "error decoding patch: a merge patch must be a JSON object",
         ))
     }
+}
+
+/// RFC 6902. What `copy` copies is limited in sum: a few of them double an object again and again.
+fn apply_json(target: &mut Value, patch: &json_patch::Patch) -> Result<()> {
+    let refuse = |error: json_patch::PatchError| {
+        Status::custom(
+            422,
+            "Invalid",
+            format!("the server rejected our request due to an error in our request: {error}"),
+        )
+    };
+    let copies =
+        |operation: &json_patch::PatchOperation| matches!(operation, json_patch::PatchOperation::Copy(_));
+    if !patch.0.iter().any(copies) {
+        return json_patch::patch(target, patch).map_err(refuse);
+    }
+    let mut copied = 0;
+    for operation in &patch.0 {
+        if let json_patch::PatchOperation::Copy(copy) = operation
+            && let Some(value) = target.pointer(copy.from.as_str())
+        {
+            copied += value.to_string().len();
+            if copied > crate::http::MAX_BODY {
+                return Err(Status::too_large(crate::http::MAX_BODY));
+            }
+        }
+        json_patch::patch(target, std::slice::from_ref(operation)).map_err(refuse)?;
+    }
+    Ok(())
 }
 
 /// RFC 7386.
@@ -141,4 +164,62 @@ pub fn parse_yaml(body: &[u8]) -> Result<Value> {
         let first = said.lines().next().unwrap_or_default();
         Status::bad_request(format!("error decoding YAML: {first}"))
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resources::Registry;
+
+    fn patched(kind: PatchKind, target: &Value, patch: &Value) -> Result<Value> {
+        let resource = Registry::default().by_storage("configmaps").unwrap();
+        Patch::parse(kind, patch.to_string().as_bytes())?.apply(&resource, target)
+    }
+
+    #[test]
+    fn a_merge_patch_removes_what_is_null_at_every_depth() {
+        let patch = json!({ "a": { "b": null, "c": { "d": null } }, "e": [1] });
+        let result = patched(
+            PatchKind::Merge,
+            &json!({ "a": { "b": 1 }, "e": { "f": 1 } }),
+            &patch,
+        )
+        .unwrap();
+        assert_eq!(result, json!({ "a": { "c": {} }, "e": [1] }));
+    }
+
+    #[test]
+    fn a_patch_that_copies_an_object_into_itself_is_stopped() {
+        let copies: Vec<Value> = (0..64)
+            .map(|index| json!({ "op": "copy", "from": "/data", "path": format!("/data/k{index}") }))
+            .collect();
+        let refused = patched(PatchKind::Json, &json!({ "data": { "a": "x" } }), &copies.into()).unwrap_err();
+        assert_eq!(refused.code, 413);
+    }
+
+    #[test]
+    fn the_result_of_a_patch_must_be_an_object() {
+        let patch = json!([{ "op": "replace", "path": "", "value": 3 }]);
+        assert_eq!(
+            patched(PatchKind::Json, &json!({}), &patch).unwrap_err().code,
+            422
+        );
+        assert_eq!(
+            patched(PatchKind::Merge, &json!({}), &json!(3)).unwrap_err().code,
+            400
+        );
+    }
+
+    #[test]
+    fn yaml_says_where_it_is_wrong() {
+        assert_eq!(
+            parse_yaml(b"a: 1\nb: [x]\n").unwrap(),
+            json!({ "a": 1, "b": ["x"] })
+        );
+        let refused = parse_yaml(b"a: [1").unwrap_err();
+        assert!(refused.message.starts_with("error decoding YAML: "), "{refused}");
+    }
 }

@@ -156,6 +156,9 @@ impl Server {
         let mut body = body;
         if kind == PatchKind::Apply && asked.resource.version() != at.version {
             let object = crate::patch::parse_yaml(body)?;
+            if !object.is_object() {
+                return Err(Status::bad_request("the applied configuration is no object"));
+            }
             converted = versions::to_stored(&asked.resource, &at.version, object).to_string();
             body = converted.as_bytes();
         }
