@@ -238,6 +238,41 @@ fn what_a_command_printed_is_in_the_log_of_its_container() {
 }
 
 #[test]
+fn kubectl_exec_runs_the_same_and_is_in_the_log_too() {
+    let pods = Pods::start();
+    let exec = |args: &[&str]| {
+        let mut all = vec!["exec", "app", "-c", "first", "--"];
+        all.extend_from_slice(args);
+        pods.lab.try_kubectl(&all)
+    };
+    let output = exec(&[
+        "sh",
+        "-c",
+        "echo $PASSWORD $AWS_STS_REGIONAL_ENDPOINTS; echo wrong >&2; exit 5",
+    ]);
+    assert_eq!(output.status.code(), Some(5));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hunter2 regional\n");
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("wrong\n"));
+    let output = exec(&[
+        "sh",
+        "-c",
+        "curl -sS \"https://sts.us-west-2.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15\"",
+    ]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("MissingAuthenticationToken"));
+    let log = pods.lab.k("logs app -c first");
+    assert!(
+        log.contains("hunter2 regional\n") && log.contains("wrong\n"),
+        "{log}"
+    );
+    let missing = exec(&["no-such-command"]);
+    assert!(!missing.status.success());
+    assert!(
+        String::from_utf8_lossy(&missing.stderr).contains("executable file not found in $PATH"),
+        "{missing:?}"
+    );
+}
+
+#[test]
 fn curl_reaches_the_labs_aws_and_nothing_else() {
     let pods = Pods::start();
     let seen = pods
@@ -368,6 +403,13 @@ fn a_region_is_switched_off_fails_and_heals() {
     succeeded("heal", region(&["heal", "us-west-2"]));
     assert!(call().ends_with("200"));
 
+    for words in [
+        ["switch", "global-tokens", "v2"],
+        ["switch", "s3-redirects", "on"],
+    ] {
+        let output = pods.lab.irsa(&["lab", words[0], words[1], words[2]]);
+        succeeded("irsa lab switch", output);
+    }
     let refused = region(&["deactivate", "us-east-1"]);
     assert_eq!(refused.status.code(), Some(2));
     let unknown = region(&["deactivate", "us-middle-1"]);

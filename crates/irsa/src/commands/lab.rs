@@ -3,6 +3,7 @@
 pub(crate) mod events;
 mod region;
 mod run;
+mod switch;
 mod up;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ enum Command {
     Run(run::Args),
     Events(events::Args),
     Region(region::Args),
+    Switch(switch::Args),
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode> {
@@ -32,5 +34,6 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
         Command::Run(args) => run::run(args, output).await,
         Command::Events(args) => events::run(args, output).await,
         Command::Region(args) => region::run(args, output).await,
+        Command::Switch(args) => switch::run(args, output).await,
     }
 }
