@@ -1,7 +1,7 @@
 //! The node agent: registers nodes, keeps their leases, and takes the pods that the scheduler gives them.
 //!
 //! One agent serves all nodes, also those that somebody adds with kubectl. Probes, resources and images are not
-//! looked at; what a container without a [`Runtime`] pretends to do is told by [`pretence`].
+//! looked at; what a container without a [`Runtime`] pretends to do is told in `agent/pretence.rs`.
 
 mod pod;
 mod pretence;

@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use crate::agent::Containers;
-use crate::api::{Api, BoxFuture, Caller};
+use crate::api::{Admission, AdmissionRequest, Api, BoxFuture, Caller, Operation};
 use crate::hooks::{Addressed, Body, Routes};
 use crate::logs::{Logs, choose_container, form_pairs};
 use crate::object::ObjectExt;
@@ -57,6 +57,8 @@ pub(crate) struct ExecRoutes {
     pub(crate) runtime: Option<Arc<dyn Runtime>>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) containers: Arc<Containers>,
+    /// Asked about every connection.
+    pub(crate) admission: Arc<dyn Admission>,
     pub(crate) ending: watch::Receiver<bool>,
 }
 
@@ -133,7 +135,37 @@ fn switch(headers: &HeaderMap) -> Result<(Response<Body>, &'static str)> {
 }
 
 impl ExecRoutes {
-    fn exec(&self, api: &Api, request: Request<Incoming>, at: &Addressed) -> Result<Response<Body>> {
+    /// Webhooks with rules for `CONNECT` on `pods/exec` are asked; they may refuse, and change nothing.
+    async fn admit(&self, api: &Arc<Api>, at: &Addressed, options: &Options, caller: &Caller) -> Result<()> {
+        let resource = api.resource("pods")?;
+        let request = || AdmissionRequest {
+            operation: Operation::Connect,
+            resource: &resource,
+            subresource: "exec",
+            namespace: &at.namespace,
+            name: &at.name,
+            object: Some(json!({
+                "kind": "PodExecOptions", "apiVersion": "v1", "stdin": options.stdin, "stdout": true,
+                "stderr": !options.tty, "tty": options.tty, "container": options.container,
+                "command": options.command,
+            })),
+            old: None,
+            caller,
+            dry_run: false,
+            options: Value::Null,
+        };
+        self.admission.admit(api, request()).await?;
+        self.admission.validate(api, &request()).await?;
+        Ok(())
+    }
+
+    async fn exec(
+        &self,
+        api: &Arc<Api>,
+        request: Request<Incoming>,
+        at: &Addressed,
+        caller: &Caller,
+    ) -> Result<Response<Body>> {
         let pod = api.get("pods", &at.namespace, &at.name)?;
         let options = Options::parse(request.uri().query().unwrap_or_default())?;
         let container = choose_container(&pod, options.container.as_deref())?;
@@ -161,6 +193,8 @@ impl ExecRoutes {
                 "exec is not possible: the containers of this cluster only pretend to run (no runtime was configured)",
             ));
         };
+        // Ahead of the protocol: kubectl shows what it is told when it tries again with SPDY.
+        self.admit(api, at, &options, caller).await?;
         if asks_for(request.headers(), "spdy") {
             return Err(no_spdy("exec"));
         }
@@ -245,12 +279,13 @@ impl Routes for ExecRoutes {
         api: &'a Arc<Api>,
         request: Request<Incoming>,
         at: Addressed,
-        _caller: Option<Caller>,
+        caller: Option<Caller>,
     ) -> BoxFuture<'a, Response<Body>> {
         Box::pin(async move {
-            let answer = match at.subresource.as_str() {
-                "exec" => self.exec(api, request, &at),
-                "portforward" => self.port_forward(api, &at).and_then(Err),
+            let answer = match (at.subresource.as_str(), &caller) {
+                (_, None) => Err(Status::unauthorized()),
+                ("exec", Some(caller)) => self.exec(api, request, &at, caller).await,
+                ("portforward", _) => self.port_forward(api, &at).and_then(Err),
                 _ => Err(Status::custom(
                     501,
                     "NotImplemented",

@@ -151,7 +151,8 @@ pub trait Runtime: Send + Sync {
         false
     }
 
-    /// Starts a container that the runtime knows.
+    /// Starts a container that the runtime knows. Dropping the future ends what was begun, dropping what it returns
+    /// ends the container: that is how a server ends.
     fn start(&self, start: Start) -> BoxFuture<'_, Result<Arc<dyn Running>, RuntimeError>> {
         let name = start.at.container;
         Box::pin(async move {

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::admission::Chain;
 use crate::agent::{Agent, Containers, Parts};
-use crate::api::{Api, BoxFuture};
+use crate::api::{Admission, Api, BoxFuture};
 use crate::config::{Config, Version};
 use crate::controllers;
 use crate::exec::ExecRoutes;
@@ -57,7 +57,8 @@ pub(crate) async fn extend(setup: &Setup) -> Result<Extensions, Error> {
     let tokens = Arc::new(Tokens::new(Arc::clone(api), setup.issuer.clone(), &setup.version));
     let logs = Arc::new(Logs::default());
     let containers = Arc::new(Containers::default());
-    api.set_admission(Arc::new(Chain::new(Arc::downgrade(api), Arc::clone(&containers))));
+    let admission = Arc::new(Chain::new(Arc::downgrade(api), Arc::clone(&containers)));
+    api.set_admission(Arc::clone(&admission) as Arc<dyn Admission>);
     let agent = Agent::new(Parts {
         api: Arc::clone(api),
         version: setup.version.clone(),
@@ -105,6 +106,7 @@ pub(crate) async fn extend(setup: &Setup) -> Result<Extensions, Error> {
             runtime: setup.config.runtime.clone(),
             logs: Arc::clone(&logs),
             containers,
+            admission,
             ending: setup.shutdown.clone(),
         }),
     ];

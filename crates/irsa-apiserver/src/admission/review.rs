@@ -38,7 +38,14 @@ pub(super) fn question(
     review: &str,
 ) -> Value {
     let resource = request.resource;
-    let kind = |version: &str| json!({ "group": resource.group, "version": version, "kind": resource.kind });
+    // The object of a connection is the options of its subresource.
+    let options = (request.operation == Operation::Connect)
+        .then(|| object.map(ObjectExt::kind))
+        .flatten();
+    let kind = |version: &str| {
+        let kind = options.unwrap_or(&resource.kind);
+        json!({ "group": resource.group, "version": version, "kind": kind })
+    };
     let named =
         |version: &str| json!({ "group": resource.group, "version": version, "resource": resource.plural });
     let api_version = crate::resources::api_version(&resource.group, version);

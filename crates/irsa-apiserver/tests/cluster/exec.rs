@@ -5,8 +5,11 @@ use std::sync::atomic::AtomicBool;
 
 use irsa_apiserver::Config;
 
+use serde_json::json;
+
 use crate::runtime::Local;
 use crate::support::{Cluster, eventually};
+use crate::webhook::{Answer, Webhook};
 
 const POD: &str = r#"
 apiVersion: v1
@@ -64,6 +67,31 @@ async fn input_reaches_the_command_and_its_end_too() {
         .await;
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(said.stdout, lines);
+}
+
+#[tokio::test]
+async fn a_webhook_may_refuse_a_connection() {
+    let cluster = cluster().await;
+    let webhook = Webhook::start(&["127.0.0.1"], |review| {
+        let request = &review["request"];
+        assert_eq!(request["kind"]["kind"], "PodExecOptions");
+        assert_eq!(request["subResource"], "exec");
+        let harmless = request["object"]["command"][0] == "true";
+        Answer::Response(json!({ "allowed": harmless, "status": { "message": "harmless commands only" } }))
+    })
+    .await;
+    let rules = json!({ "rules": [{
+        "operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"],
+    }] });
+    cluster
+        .apply(&webhook.configuration("ValidatingWebhookConfiguration", "w", rules))
+        .await;
+    cluster.ok("exec p -c a -- true").await;
+    let said = cluster.fails("exec p -c a -- rm").await;
+    assert!(
+        said.contains("denied the request: harmless commands only"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
