@@ -44,7 +44,7 @@ pub enum JwksError {
 
 /// Whether a token's signature is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verification {
+pub enum Verification {
     /// It is.
     Good,
     /// A key of that name is there, and the signature is not its.
@@ -104,7 +104,7 @@ impl KeySet {
     /// Verifies a token's signature with the key that its header names. A token that names none is tried with every
     /// key of its algorithm.
     #[must_use]
-    pub(crate) fn verify(&self, token: &Token<'_>) -> Verification {
+    pub fn verify(&self, token: &Token<'_>) -> Verification {
         let mut seen = false;
         for key in &self.keys {
             let named = token.key_id.is_none() || token.key_id == key.id;

@@ -8,7 +8,7 @@ mod jwks;
 mod jwt;
 mod keys;
 
-pub use jwks::{JwksError, KeySet};
+pub use jwks::{JwksError, KeySet, Verification};
 pub use jwt::{Algorithm, Claims, JwtError, Token};
 
 pub(crate) use fetch::FetchError;
