@@ -298,7 +298,7 @@ fn the_page_of_errors_covers_the_catalogue() {
                 .unwrap_or_default();
             writeln!(text, "{} (id `{}`{code})\n", entry.meaning, entry.id).unwrap();
             for check in entry.checks {
-                writeln!(text, "* decided by {}: `{}`", check.what(), check.command()).unwrap();
+                writeln!(text, "* check {}: `{}`", check.what(), check.command()).unwrap();
             }
             for cure in entry.cures {
                 writeln!(text, "* cure: {cure}").unwrap();

@@ -18,6 +18,7 @@ use crate::{
     effective::Families,
     finding::{Finding, Id},
     pages::Query,
+    probe,
     webhook::{self, Overrides, Version},
     wire::{Container, EnvValue, Namespace, Node, Pod, ServiceAccount},
 };
@@ -131,6 +132,15 @@ impl Gathered {
                     error,
                 )?;
             }
+        }
+        // Whose webhook it is, where the configuration does not tell: a pod shows it in its record, the next pod of a
+        // service account in a dry run.
+        match &body {
+            Some(body) => {
+                let pod: Pod<'_> = parse("/api/v1/pods", body)?;
+                directory.webhooks.learn(std::slice::from_ref(&pod));
+            }
+            None => probe::learn(cluster, &mut directory, Some(namespace)).await?,
         }
         match read_config_map(cluster, &directory.webhooks).await {
             Ok(Some(text)) => match ConfigMap::parse(&text, &directory.webhooks.settings) {
