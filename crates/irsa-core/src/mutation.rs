@@ -185,6 +185,15 @@ impl fmt::Display for Warning<'_> {
     }
 }
 
+impl Warning<'_> {
+    /// Whether it is a remark for a check, not a warning: true of many sound pods, so that whoever creates one should
+    /// not be told each time.
+    #[must_use]
+    pub const fn is_remark(&self) -> bool {
+        matches!(self, Self::EnvFrom { .. })
+    }
+}
+
 impl<'a> Pod<'a> {
     /// Reads a pod from JSON.
     pub fn parse(json: &'a [u8]) -> Result<Self, Error> {

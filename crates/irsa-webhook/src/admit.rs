@@ -212,6 +212,7 @@ impl Admission {
         let warnings = outcome
             .warnings
             .iter()
+            .filter(|warning| !warning.is_remark())
             .map(|warning| self.warning(warning))
             .collect::<Vec<_>>();
         let mut audit = Vec::new();

@@ -441,6 +441,14 @@ fn static_credentials_and_env_from_are_warned_of() {
     let warnings = warnings(&pod, &identity(&account, &settings), &settings);
     assert!(warnings[0].contains("AWS_ACCESS_KEY_ID"));
     assert!(warnings[1].contains("envFrom"));
+    outcome(&pod, &identity(&account, &settings), &settings, |outcome| {
+        let remarks: Vec<_> = outcome
+            .warnings
+            .iter()
+            .map(irsa_core::mutation::Warning::is_remark)
+            .collect();
+        assert_eq!(remarks, [false, true]);
+    });
 }
 
 #[test]
