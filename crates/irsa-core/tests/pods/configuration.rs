@@ -447,3 +447,74 @@ fn the_credentials_file_lists_service_accounts_and_survives_bad_entries() {
             .contains("a number, not a list")
     );
 }
+
+#[test]
+fn container_credentials_follow_the_same_sources_as_any_other_service_account() {
+    let mut settings = Settings {
+        flag: Some(EndpointType::Regional),
+        ..settings()
+    };
+    settings.set_token_expiration(3600);
+    let entry = json!({"*/sa": {"RoleARN": ROLE, "UseRegionalSTS": false, "TokenExpiration": 7200}});
+    let map = ConfigMap::parse(&entry.to_string(), &settings).unwrap();
+    let resolved = |service_account, config_map| {
+        let lookup = Lookup {
+            service_account,
+            config_map,
+            namespace: None,
+            container_credentials: true,
+        };
+        let identity = resolve(&lookup, &settings).unwrap();
+        (
+            identity.choice.endpoint,
+            identity.choice.source,
+            identity.token_expiration,
+        )
+    };
+    use EndpointType::{Global, Regional};
+    assert_eq!(
+        resolved(Known::Unknown, None),
+        (Regional, ChoiceSource::Flag, 3600)
+    );
+    assert_eq!(
+        resolved(Known::Unknown, map.find("ns", "sa")),
+        (Global, ChoiceSource::ConfigMap, 7200)
+    );
+    let account = service_account(
+        &[("sts-regional-endpoints", "true"), ("token-expiration", "900")],
+        &settings,
+    )
+    .unwrap();
+    assert_eq!(
+        resolved(Known::Annotated(&account), map.find("ns", "sa")),
+        (Regional, ChoiceSource::ServiceAccount, 900)
+    );
+}
+
+#[test]
+fn a_validity_that_the_api_server_would_refuse_is_cut_to_what_it_takes() {
+    let settings = settings();
+    let account = service_account(
+        &[("role-arn", ROLE), ("token-expiration", "9000000000")],
+        &settings,
+    )
+    .unwrap();
+    let after = patched(
+        &pod_with_env(json!([])),
+        &identity(&account, &settings),
+        &settings,
+    );
+    let token = &after["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
+    assert_eq!(token["expirationSeconds"], 4_294_967_296_i64);
+    assert!(account.warnings()[0].to_string().contains("more than EKS gives"));
+}
+
+#[test]
+fn an_empty_config_map_knows_nobody() {
+    let map = ConfigMap::default();
+    assert!(
+        map.find("kube-system", "aws-node").is_none()
+            && map.entries().next().is_none()
+            && map.warnings().is_empty()
+    );
+}
