@@ -506,3 +506,83 @@ impl Routes for LogRoutes {
 
 /// How long a log outlives its pod, so that `logs -f` can read the last words.
 pub(crate) const AFTERLIFE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn read(log: &Log, query: &str) -> String {
+        let options = Options::parse(query).unwrap();
+        let (text, _) = Reader::new(log.clone(), &options).read();
+        String::from_utf8(text.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn output_is_kept_line_by_line_and_the_rest_is_not_lost() {
+        let log = Log::default();
+        let mut writer = log.writer();
+        writer.write(b"on");
+        writer.write(b"e\ntwo\nthr");
+        assert_eq!(read(&log, ""), "one\ntwo\n");
+        writer.write(b"ee");
+        drop(writer);
+        assert_eq!(read(&log, ""), "one\ntwo\nthree");
+        assert_eq!(read(&log, "tailLines=1"), "three");
+        assert_eq!(read(&log, "tailLines=0"), "");
+        assert_eq!(read(&log, "sinceTime=2100-01-01T00:00:00Z"), "");
+    }
+
+    #[test]
+    fn a_log_is_bounded_and_a_long_line_is_cut() {
+        let log = Log::default();
+        let mut writer = log.writer();
+        writer.write(&vec![b'x'; MAX_LINE * 2 + 1]);
+        writer.write(b"\n");
+        assert_eq!(log.0.lines.lock().kept.len(), 3);
+        for _ in 0..(MAX_BYTES / MAX_LINE + 8) {
+            writer.write(&vec![b'y'; MAX_LINE - 1]);
+            writer.write(b"\n");
+        }
+        assert!(log.0.lines.lock().bytes <= MAX_BYTES);
+        assert!(!read(&log, "").contains('x'));
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_was() {
+        let log = Log::default();
+        log.line("one");
+        let mut reader = Reader::new(log.clone(), &Options::default());
+        assert_eq!(reader.read(), (Bytes::from_static(b"one\n"), true));
+        assert_eq!(reader.read(), (Bytes::new(), true));
+        log.line("two");
+        log.end();
+        assert_eq!(reader.read(), (Bytes::from_static(b"two\n"), false));
+    }
+
+    #[test]
+    fn the_previous_run_is_kept_and_a_gone_pod_is_forgotten() {
+        let logs = Logs::default();
+        logs.begin("u", "a", 0).line("first");
+        logs.begin("u", "a", 1).line("second");
+        assert_eq!(read(&logs.find("u", "a", true).unwrap(), ""), "first\n");
+        assert_eq!(read(&logs.find("u", "a", false).unwrap(), ""), "second\n");
+        logs.forget("u");
+        assert!(logs.find("u", "a", false).is_none());
+    }
+
+    #[test]
+    fn bad_options_say_which_and_why() {
+        for (query, field) in [
+            ("tailLines=-1", "tailLines"),
+            ("limitBytes=0", "limitBytes"),
+            ("sinceSeconds=0", "sinceSeconds"),
+            ("sinceTime=yesterday", "sinceTime"),
+            ("tailLines=x", "tailLines"),
+        ] {
+            let status = Options::parse(query).unwrap_err();
+            assert_eq!(status.code, 422);
+            assert!(status.message.contains(field), "{}", status.message);
+        }
+    }
+}

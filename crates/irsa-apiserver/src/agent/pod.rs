@@ -21,6 +21,8 @@ use crate::status::Status;
 
 /// The longest pause between restarts, as a kubelet's.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+/// How long a container may take to end before it is started again.
+const STOP: Duration = Duration::from_secs(10);
 /// How often something that is missing is looked for.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -90,21 +92,51 @@ impl Worker {
                         // The agent ends.
                         std::future::pending::<()>().await;
                     }
-                    self.follow().await;
+                    self.follow(&mut work).await;
                 }
             }
         }
     }
 
-    /// Others write conditions that readiness gates name.
-    async fn follow(&mut self) {
+    /// Others write conditions that readiness gates name, and may change a container's image.
+    async fn follow(&mut self, work: &mut Work) {
         let latest = self.latest.borrow_and_update().clone();
-        if let Some(latest) = latest {
-            self.pod = latest;
-            if !self.pod.list_at(&["spec", "readinessGates"]).is_empty() {
-                self.publish().await;
+        let Some(latest) = latest else { return };
+        self.pod = latest;
+        for index in 0..self.containers.len() {
+            let image = self.reference(index).image().to_owned();
+            if image != self.containers[index].image {
+                self.replace(index, image, work).await;
             }
         }
+        if !self.pod.list_at(&["spec", "readinessGates"]).is_empty() {
+            self.publish().await;
+        }
+    }
+
+    /// Starts a container again with its new image.
+    async fn replace(&mut self, index: usize, image: String, work: &mut Work) {
+        self.containers[index].image = image;
+        let State::Running(since) = self.containers[index].state.clone() else {
+            // It is used when the container starts next.
+            return;
+        };
+        let name = self.containers[index].name.clone();
+        let message = format!("Container {name} definition changed, will be restarted");
+        self.say(index, "Normal", "Killing", message).await;
+        match self.running.get(&index).cloned() {
+            Some(running) => running.stop(STOP).await,
+            None => tokio::time::sleep(self.agent.pace.stop).await,
+        }
+        self.forget_running(index);
+        let container = &mut self.containers[index];
+        container.last = Some(State::Terminated(since, instant(), 0, "Completed"));
+        container.state = State::Waiting("ContainerCreating", String::new());
+        container.ready = false;
+        // From now on the old run's exit is nobody's.
+        container.restarts += 1;
+        self.publish().await;
+        self.launch(index, work);
     }
 
     fn place(&mut self) {

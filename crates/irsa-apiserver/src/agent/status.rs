@@ -360,3 +360,110 @@ pub(crate) fn quality(pod: &Value) -> &'static str {
 pub(crate) fn instant() -> String {
     now()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn pod(policy: &str) -> Value {
+        json!({ "metadata": { "name": "p" }, "spec": {
+            "restartPolicy": policy,
+            "initContainers": [{ "name": "i", "image": "i" }, { "name": "s", "image": "s", "restartPolicy": "Always" }],
+            "containers": [{ "name": "a", "image": "registry:5000/a:1" }, { "name": "b", "image": "b" }],
+        } })
+    }
+
+    fn running() -> State {
+        State::Running("2026-11-24T07:07:00Z".into())
+    }
+
+    fn ended(code: i32) -> State {
+        let at = "2026-11-24T07:07:00Z".to_owned();
+        State::Terminated(at.clone(), at, code, "Completed")
+    }
+
+    fn with(policy: &str, states: [State; 4]) -> (Value, Vec<Container>) {
+        let pod = pod(policy);
+        let mut containers = Container::of_pod(&pod);
+        for (container, state) in containers.iter_mut().zip(states) {
+            container.ready = matches!(state, State::Running(_));
+            container.state = state;
+        }
+        (pod, containers)
+    }
+
+    #[test]
+    fn the_phase_follows_the_containers() {
+        let waiting = || State::Waiting("PodInitializing", String::new());
+        for (policy, states, expected) in [
+            ("Always", [waiting(), waiting(), waiting(), waiting()], "Pending"),
+            ("Always", [ended(0), running(), waiting(), waiting()], "Pending"),
+            ("Always", [ended(0), running(), running(), running()], "Running"),
+            ("Always", [ended(0), running(), ended(1), running()], "Running"),
+            ("Never", [ended(1), waiting(), waiting(), waiting()], "Failed"),
+            ("Never", [ended(0), running(), ended(0), ended(0)], "Succeeded"),
+            ("Never", [ended(0), running(), ended(0), ended(3)], "Failed"),
+            ("Never", [ended(0), running(), ended(0), running()], "Running"),
+            ("OnFailure", [ended(0), running(), ended(0), ended(3)], "Running"),
+        ] {
+            let (pod, containers) = with(policy, states);
+            assert_eq!(phase(&pod, &containers), expected, "{policy} {containers:?}");
+        }
+    }
+
+    #[test]
+    fn a_running_pod_is_ready_and_writing_it_again_changes_nothing() {
+        let (mut pod, containers) = with("Always", [ended(0), running(), running(), running()]);
+        let at = Placement {
+            host_ip: "192.168.79.166".into(),
+            pod_ip: "192.168.0.10".into(),
+            started: "2026-11-24T07:07:00Z".into(),
+        };
+        write_pod(&mut pod, &containers, &at);
+        assert!(crate::controllers::pods::is_ready(&pod));
+        assert_eq!(pod["status"]["podIPs"][0]["ip"], "192.168.0.10");
+        let first = pod.clone();
+        write_pod(&mut pod, &containers, &at);
+        assert_eq!(pod, first);
+    }
+
+    #[test]
+    fn a_readiness_gate_holds_the_pod_back() {
+        let (mut pod, containers) = with("Always", [ended(0), running(), running(), running()]);
+        pod["spec"]["readinessGates"] = json!([{ "conditionType": "example.com/traffic" }]);
+        write_pod(&mut pod, &containers, &Placement::default());
+        assert!(!crate::controllers::pods::is_ready(&pod));
+        set_condition(&mut pod, "example.com/traffic", "True", "", "");
+        write_pod(&mut pod, &containers, &Placement::default());
+        assert!(crate::controllers::pods::is_ready(&pod));
+    }
+
+    #[test]
+    fn unready_containers_are_named() {
+        let (mut pod, mut containers) = with("Always", [ended(0), running(), running(), running()]);
+        containers[3].ready = false;
+        write_pod(&mut pod, &containers, &Placement::default());
+        let ready = crate::controllers::pods::condition(&pod, "Ready").unwrap();
+        assert_eq!(ready["message"], "containers with unready status: [b]");
+    }
+
+    #[test]
+    fn the_port_of_a_registry_is_no_tag() {
+        assert!(image_id("registry:5000/a:1").starts_with("registry:5000/a@sha256:"));
+        assert!(image_id("registry:5000/a").starts_with("registry:5000/a@sha256:"));
+    }
+
+    #[test]
+    fn resources_decide_the_quality_of_service() {
+        let with = |resources: Value| json!({ "spec": { "containers": [{ "resources": resources }] } });
+        let both = json!({ "cpu": "1", "memory": "1Gi" });
+        assert_eq!(quality(&with(json!({}))), "BestEffort");
+        assert_eq!(quality(&with(json!({ "requests": { "cpu": "1" } }))), "Burstable");
+        assert_eq!(quality(&with(json!({ "limits": both }))), "Guaranteed");
+        assert_eq!(
+            quality(&with(json!({ "limits": both, "requests": { "cpu": "500m" } }))),
+            "Burstable"
+        );
+    }
+}

@@ -338,6 +338,21 @@ async fn a_pod_that_fits_nowhere_says_why_and_runs_when_a_node_fits() {
 }
 
 #[tokio::test]
+async fn a_container_is_started_again_when_its_image_changes() {
+    let cluster = Cluster::start().await;
+    cluster.ok("run p --image=i:1").await;
+    cluster.ok("wait --for=condition=Ready pod/p --timeout=30s").await;
+    cluster.ok("set image pod/p p=i:2").await;
+    eventually("the new image runs", async || {
+        cluster
+            .ok("get pod p -o jsonpath={.status.containerStatuses[0].image}/{.status.containerStatuses[0].restartCount}/{.status.containerStatuses[0].ready}")
+            .await
+            == "i:2/1/true"
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_namespace_gets_its_account_and_its_authority_back() {
     let cluster = Cluster::start().await;
     cluster.ok("create namespace n").await;
