@@ -32,8 +32,6 @@ pub const FILE: &str = "lab.json";
 const MAX_BODY: usize = 4 << 20;
 /// The longest that a question for events waits for some.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// The most events in one answer.
-const MAX_EVENTS: usize = 1000;
 
 /// Where everything of a running lab is. Whoever can read it can do everything in the lab.
 #[derive(Clone, Serialize, Deserialize)]
@@ -84,7 +82,7 @@ pub enum Request {
     Events {
         /// The number; 0 for all that are kept.
         after: u64,
-        /// At most so many, the newest.
+        /// At most so many, the newest. The log itself is bounded.
         limit: usize,
         /// How long to wait when there are none, in seconds.
         wait: u64,
@@ -323,7 +321,7 @@ impl State {
                 let _ = tokio::time::timeout(wait, self.wait_for(after, &filter)).await;
                 return Ok(Events {
                     newest: self.events.newest(),
-                    entries: self.events.after(after, &filter, limit.min(MAX_EVENTS)),
+                    entries: self.events.after(after, &filter, limit),
                 });
             }
             Request::Activation {

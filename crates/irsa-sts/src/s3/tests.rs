@@ -810,3 +810,41 @@ async fn the_log_tells_the_form_of_the_url_but_none_of_its_secrets() {
         assert!(!text.contains(secret), "{text}");
     }
 }
+
+proptest::proptest! {
+    /// Whatever arrives is answered, and nobody gets in without a signature.
+    #[test]
+    fn nothing_that_arrives_brings_it_down(
+        method in "GET|PUT|POST|DELETE|HEAD|OPTIONS",
+        host in "bucket\\.s3\\.amazonaws\\.com|s3\\.us-west-2\\.amazonaws\\.com|hongkong\\.s3\\.amazonaws\\.com",
+        path in "(/[a-z%0-9.]{0,6}){1,4}",
+        query in "((list-type=2|uploads|uploadId=x|partNumber=[0-9]{1,6}|delete|max-keys=-?[0-9]{1,20}|X-Amz-Algorithm=AWS4-HMAC-SHA256|X-Amz-Credential=[a-z/%2F0-9]{0,20}|X-Amz-Date=[0-9TZ]{0,17}|X-Amz-Expires=-?[0-9]{0,20}|X-Amz-SignedHeaders=host|X-Amz-Signature=[0-9a-f]{0,64}|AWSAccessKeyId=a|Signature=[a-zA-Z%+=]{0,8}|Expires=-?[0-9]{1,20}|%[0-9a-f]{0,3})&?){0,8}",
+        authorization in proptest::option::of("AWS4-HMAC-SHA256 [ -~]{0,120}|AWS [ -~]{0,20}|[ -~]{0,20}"),
+        body in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut request = http::Request::builder()
+            .method(method.as_str())
+            .uri(format!("{path}?{query}"))
+            .header("host", &host);
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        if let Ok(request) = request.body(Bytes::from(body)) {
+            let response = runtime.block_on(async {
+                world().aws.handle(request, &Connection::to(host)).await
+            });
+            proptest::prop_assert!(!response.status().is_success());
+            proptest::prop_assert!(response.headers().contains_key("x-amz-request-id"));
+        }
+    }
+
+    /// Documents that clients send are read or refused.
+    #[test]
+    fn no_document_brings_it_down(
+        text in "(<[A-Za-z:/]{0,8}>|</[A-Za-z]{0,6}>|&[a-z#0-9x]{0,6};|<!\\[CDATA\\[|\\]\\]>|<!--|[a-z ]{0,3}){0,30}",
+    ) {
+        let _ = xml::leaves(text.as_bytes(), "Delete");
+        let _ = xml::leaves(format!("<Delete>{text}</Delete>").as_bytes(), "Delete");
+    }
+}

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use irsa_lab::control::{Addresses, Events, Request};
 use irsa_lab::state;
-use irsa_sts::events::{Entry, Filter};
+use irsa_sts::events::{DEFAULT_CAPACITY, Entry, Filter};
 use owo_colors::OwoColorize;
 
 use crate::output::Output;
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     output: Format,
 
     /// Only the newest so many
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CAPACITY)]
     tail: usize,
 
     /// Only this action, `AssumeRoleWithWebIdentity` for instance
