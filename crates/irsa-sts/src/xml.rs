@@ -7,7 +7,7 @@ pub(crate) const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15
 pub(crate) const FAULT_NAMESPACE: &str = "http://webservices.amazon.com/AWSFault/2005-15-09";
 
 /// Writes indented XML, as STS does. Element names are ours, texts may be anybody's.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct XmlWriter {
     out: String,
     /// Names of open elements, each in two parts.

@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn the_example_is_a_configuration() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-        let config = Config::from_file(&folder.join("sts.yaml")).unwrap();
+        let config = Config::from_file(&folder.join("sts/config.yaml")).unwrap();
         assert_eq!(config.accounts.len(), 1);
         Aws::new(config).unwrap();
     }

@@ -46,7 +46,7 @@ pub(super) fn iso(moment: Timestamp) -> String {
 }
 
 /// The response to a call.
-pub(super) fn render(result: &Result<Answer, StsError>, request_id: &str) -> Response<Bytes> {
+pub(super) fn render(result: Result<Answer, StsError>, request_id: &str) -> Response<Bytes> {
     let (status, body) = match result {
         Ok(Answer::Redirect(to)) => {
             let mut response = Response::new(Bytes::new());
@@ -57,8 +57,8 @@ pub(super) fn render(result: &Result<Answer, StsError>, request_id: &str) -> Res
             insert_request_id(&mut response, request_id);
             return response;
         }
-        Ok(Answer::Result(xml)) => (StatusCode::OK, result_body(xml.clone(), request_id)),
-        Err(error) => (error.status, error_body(error, request_id)),
+        Ok(Answer::Result(xml)) => (StatusCode::OK, result_body(xml, request_id)),
+        Err(error) => (error.status, error_body(&error, request_id)),
     };
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;

@@ -123,12 +123,12 @@ pub(crate) async fn handle(
             .await
         }
     };
-    let response = answer::render(&result, &request_id);
+    let error = result.as_ref().err().map(|error| CallError {
+        code: error.code.to_string(),
+        message: bounded(&error.message, MAX_RECORDED),
+    });
+    let response = answer::render(result, &request_id);
     if trail.logged && !action.is_empty() {
-        let error = result.as_ref().err().map(|error| CallError {
-            code: error.code.to_string(),
-            message: bounded(&error.message, MAX_RECORDED),
-        });
         if let Some(error) = &error {
             tracing::debug!(
                 code = error.code,
