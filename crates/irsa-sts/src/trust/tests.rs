@@ -330,3 +330,38 @@ fn every_documented_operator_is_known_in_all_its_forms() {
     }
     assert!(Condition::parse("StringEqualsIfExistsIfExists", "a:b", vec!["x".to_owned()], true).is_err());
 }
+
+mod any_document {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn is_read_or_refused(
+            effect in "Allow|Deny|[a-z]{0,4}",
+            principal in prop_oneof![
+                Just(json!("*")), Just(json!({"AWS": "*"})), Just(json!({"Federated": PROVIDER})), Just(json!(7)),
+            ],
+            operator in "(ForAllValues:|ForAnyValue:)?(StringLike|ArnLike|Bool|NumericLessThan|DateEquals|IpAddress|Null|X)(IfExists)?",
+            key in "[a-z:]{0,8}",
+            value in "\\PC{0,12}",
+        ) {
+            let document = json!({"Version": "2012-10-17", "Statement": {
+                "Effect": effect, "Principal": principal, "Action": WEB_IDENTITY,
+                "Condition": {operator: {key: value}},
+            }});
+            match TrustPolicy::from_value(&document) {
+                Ok(policy) => {
+                    let _ = evaluate(&policy);
+                }
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+            }
+        }
+
+        #[test]
+        fn any_text_is_refused_with_a_sentence(text in "\\PC{0,60}") {
+            prop_assert!(!TrustPolicy::from_json(&text).unwrap_err().to_string().is_empty());
+        }
+    }
+}

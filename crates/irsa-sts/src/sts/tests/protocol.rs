@@ -212,3 +212,58 @@ async fn a_host_that_aws_does_not_have_is_not_answered_for() {
         assert_eq!(world.post(host, &[]).await.status, 421, "{host}");
     }
 }
+
+mod any_request {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces of real requests, and of none.
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("Action=AssumeRoleWithWebIdentity&Version=2011-06-15".to_owned()),
+            Just("Action=GetCallerIdentity&Version=2011-06-15".to_owned()),
+            Just(
+                "RoleArn=arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2Fpods%2Freader&RoleSessionName=aa"
+                    .to_owned()
+            ),
+            Just("WebIdentityToken=eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL3gifQ.AA".to_owned()),
+            Just("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a%2Fb%2Fc%2Fd%2Fe".to_owned()),
+            Just("Tags.member.1.Key=a&Tags.member.99999999999.Value=b&PolicyArns.member.x.arn=c".to_owned()),
+            "[ -~é]{0,30}",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn is_answered(
+            get: bool,
+            query in "[!-~]{0,40}",
+            pieces in proptest::collection::vec(piece(), 0..5),
+            authorization in prop_oneof![
+                "AWS4-HMAC-SHA256 Credential=[A-Za-z0-9/]{0,30}, ?SignedHeaders=[a-z;-]{0,20}, ?Signature=[0-9a-f]{0,64}",
+                "[ -~]{0,60}",
+            ],
+            date in prop_oneof!["20261124T001830Z", "[ -~]{0,20}"],
+        ) {
+            let world = World::new();
+            let body = pieces.join("&");
+            let mut request = Request::builder()
+                .method(if get { "GET" } else { "POST" })
+                .header("host", REGIONAL)
+                .header("authorization", authorization)
+                .header("x-amz-date", date);
+            request = match format!("/?{query}").parse::<http::Uri>() {
+                Ok(uri) => request.uri(uri),
+                Err(_) => request.uri("/"),
+            };
+            let request = request.body(Bytes::from(body)).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let seen = runtime.block_on(world.send(REGIONAL, request));
+            // Nobody here has a key or a token, so nothing succeeds but the redirect to the documentation.
+            prop_assert!(seen.status != StatusCode::OK && !seen.status.is_server_error(), "{}", seen.body);
+        }
+    }
+}
