@@ -38,7 +38,7 @@ impl Stage {
             lab,
             kubeconfig,
             namespace: format!(
-                "irsa-test-{}-{}",
+                "irsa-test-{:07}-{:02}",
                 std::process::id(),
                 COUNT.fetch_add(1, Ordering::Relaxed)
             ),
@@ -228,6 +228,8 @@ macro_rules! transcript {
                 (r"(web|sets|left|mine|plain|guarded|slow)-[0-9a-f]{8,10}-[a-z0-9]{5}", "$1-POD"),
                 (r"irsa-undo-\d{8}T\d{6}Z\.json", "irsa-undo-TIME.json"),
                 (r" in \d+(\.\d+)?(ms|s)\b", " in TIME"),
+                // Widths of columns follow the names that are filtered out.
+                (r" {3,}", "   "),
                 (r" +\n", "\n"),
             ],
             prepend_module_to_snapshot => false,

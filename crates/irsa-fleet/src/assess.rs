@@ -258,7 +258,11 @@ impl<'a> Subject<'_, 'a> {
                 Method::ContainerCredentials => "its Pod Identity credentials".to_owned(),
             };
             let (reason, cure) = self.why_unmutated();
-            self.view.stale = !self.pod.is_mirror();
+            // Where the webhook is not asked, the next pod would get nothing either.
+            self.view.stale = !self.pod.is_mirror()
+                && self
+                    .directory
+                    .webhook_asked(&self.pod.metadata.namespace, &self.pod.metadata);
             self.add(Finding::new(
                 Id::UnmutatedPod,
                 format!("the pod got nothing of {what} and falls back to the role of its node: {reason}"),

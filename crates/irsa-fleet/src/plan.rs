@@ -397,6 +397,9 @@ fn add_consequences(change: &mut Change, directory: &Directory) {
                 .to_owned(),
         );
     }
+    let regional =
+        |choice: Option<Choice>| choice.is_some_and(|choice| choice.endpoint == EndpointType::Regional);
+    let becomes_regional = regional(change.choice_after) && !regional(change.choice_before);
     let regions: BTreeSet<&str> = directory.nodes.values().map(|node| &*node.region).collect();
     for region in regions {
         match partition::activation(region) {
@@ -404,7 +407,7 @@ fn add_consequences(change: &mut Change, directory: &Directory) {
                 "{region} has to be enabled in an account: SDKs call its regional endpoint for `legacy` too, except \
                  JavaScript v2, whose tokens from the global endpoint are not valid there unless they are version 2"
             )),
-            Activation::OptIn | Activation::Default if !global => add(format!(
+            Activation::OptIn | Activation::Default if becomes_regional => add(format!(
                 "STS must be active in {region}; where it is not, calls fail with RegionDisabledException"
             )),
             _ => {}

@@ -384,13 +384,15 @@ pub fn progress(kind: &str, object: &Value) -> Progress {
         .or_else(|| status["observedGeneration"].as_str()?.parse().ok())
         .unwrap_or(0);
     let seen = observed >= generation;
+    // Until the controller has seen the change its numbers are about the pods before it.
+    let new = |count: u64| if seen { count } else { 0 };
     match kind {
         "DaemonSet" => {
             let wanted = number(&status["desiredNumberScheduled"]);
             let updated = number(&status["updatedNumberScheduled"]);
             let available = number(&status["numberAvailable"]);
             Progress {
-                updated: updated.min(available),
+                updated: new(updated.min(available)),
                 wanted,
                 done: seen && updated >= wanted && available >= wanted,
                 failed: None,
@@ -405,7 +407,7 @@ pub fn progress(kind: &str, object: &Value) -> Progress {
                 || status["currentRevision"] == status["updateRevision"]
                 || updated >= wanted.saturating_sub(partition);
             Progress {
-                updated: updated.min(ready),
+                updated: new(updated.min(ready)),
                 wanted,
                 done: seen && rolled && updated >= wanted.saturating_sub(partition) && ready >= wanted,
                 failed: None,
@@ -433,7 +435,7 @@ pub fn progress(kind: &str, object: &Value) -> Progress {
                         .to_owned()
                 });
             Progress {
-                updated: updated.min(available),
+                updated: new(updated.min(available)),
                 wanted,
                 done: seen && updated >= wanted && available >= wanted && total <= updated,
                 failed,

@@ -308,7 +308,11 @@ fn table(args: &Args, output: &Output, status: &Status) -> anyhow::Result<()> {
             cells.extend([
                 row.name.to_string(),
                 row.service_account.to_string(),
-                carries.join(","),
+                if carries.is_empty() {
+                    "-".to_owned()
+                } else {
+                    carries.join(",")
+                },
                 short_endpoint(&row.endpoint(), wide),
                 if row.stale { "yes" } else { "no" }.to_owned(),
             ]);
