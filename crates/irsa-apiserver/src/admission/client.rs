@@ -42,8 +42,8 @@ pub(super) struct Resolver {
 struct DialError(String);
 
 impl Resolver {
-    /// A local address behind a service's port.
-    fn service(&self, namespace: &str, name: &str, port: u16) -> Result<SocketAddr, DialError> {
+    /// The local addresses behind a service's port, in no particular order; at least one.
+    fn service(&self, namespace: &str, name: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         let say = |text: String| Err(DialError(text));
         let Some(api) = self.api.upgrade() else {
             return say("the server is ending".into());
@@ -64,13 +64,14 @@ impl Resolver {
         let ready = |pod: &&crate::object::Object| {
             pod.deletion_timestamp().is_none() && crate::controllers::pods::is_ready(pod.value())
         };
-        for pod in backends(api.store(), service.value()).iter().filter(ready) {
-            let address =
-                target_port(pod.value(), entry).and_then(|port| self.containers.address(pod.uid(), port));
-            if let Some(address) = address {
-                return Ok(address);
-            }
-        }
+        let mut found: Vec<SocketAddr> = backends(api.store(), service.value())
+            .iter()
+            .filter(ready)
+            .filter_map(|pod| {
+                self.containers
+                    .address(pod.uid(), target_port(pod.value(), entry)?)
+            })
+            .collect();
         // Endpoints that somebody wrote by hand: addresses of this machine.
         let endpoints = api.store().get("endpoints", namespace, name);
         let subsets = endpoints
@@ -90,11 +91,16 @@ impl Resolver {
                     continue;
                 }
                 if let (Some(number), Ok(address)) = (number, address.str_at(&["ip"]).parse()) {
-                    return Ok(SocketAddr::new(address, number));
+                    found.push(SocketAddr::new(address, number));
                 }
             }
         }
-        say(format!("no endpoints available for service {name:?}"))
+        if found.is_empty() {
+            return say(format!("no endpoints available for service {name:?}"));
+        }
+        let first = usize::from(uuid::Uuid::new_v4().as_bytes()[0]) % found.len();
+        found.rotate_left(first);
+        Ok(found)
     }
 
     async fn connect(
@@ -103,7 +109,7 @@ impl Resolver {
         uri: Uri,
     ) -> Result<TokioIo<TcpStream>, DialError> {
         let addresses: Vec<SocketAddr> = match service {
-            Some((namespace, name, port)) => vec![self.service(&namespace, &name, port)?],
+            Some((namespace, name, port)) => self.service(&namespace, &name, port)?,
             None => {
                 let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
                 let port = uri.port_u16().unwrap_or(443);

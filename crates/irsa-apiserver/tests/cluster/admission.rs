@@ -400,3 +400,34 @@ async fn a_pod_of_an_unknown_service_account_is_refused() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn a_webhook_outside_the_cluster_is_found_through_endpoints_that_somebody_wrote() {
+    let cluster = Cluster::start().await;
+    let webhook = Webhook::start(&["hook.default.svc"], |_| patching(label("seen", "yes"))).await;
+    cluster
+        .apply(&format!(
+            r#"
+apiVersion: v1
+kind: Service
+metadata: {{name: hook}}
+spec: {{ports: [{{port: 443}}]}}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {{name: hook}}
+subsets: [{{addresses: [{{ip: 127.0.0.1}}], ports: [{{port: {}}}]}}]
+"#,
+            webhook.address.port()
+        ))
+        .await;
+    let through_service = json!({ "clientConfig": {
+        "service": { "namespace": "default", "name": "hook", "path": "/mutate" }, "caBundle": webhook.ca_bundle(),
+    } });
+    cluster.apply(&webhook.mutating("w", through_service)).await;
+    cluster.apply(POD).await;
+    assert_eq!(
+        cluster.ok("get pod p -o jsonpath={.metadata.labels.seen}").await,
+        "yes"
+    );
+}
