@@ -29,7 +29,8 @@ enum Switch {
     /// Which session tokens sts.amazonaws.com gives out: v1 (not valid in opt-in regions; AWS's default) or v2
     GlobalTokens {
         /// The version
-        version: Version,
+        #[arg(value_name = "VERSION")]
+        tokens: Version,
 
         /// Only for this account
         #[arg(long, value_name = "ID")]
@@ -59,8 +60,8 @@ enum OnOff {
 pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode> {
     let lab = Addresses::read(&args.state_dir.unwrap_or_else(state::default_path))?;
     let (request, said) = match args.switch {
-        Switch::GlobalTokens { version, account } => {
-            let version_2 = version == Version::V2;
+        Switch::GlobalTokens { tokens, account } => {
+            let version_2 = tokens == Version::V2;
             let said = if version_2 {
                 "tokens of sts.amazonaws.com are valid in every region from now on"
             } else {
