@@ -23,6 +23,8 @@ use crate::status::Status;
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 /// How long a container may take to end before it is started again.
 const STOP: Duration = Duration::from_secs(10);
+/// How long a pod of a StatefulSet stays at least after its containers have ended.
+const SAME_NAME: Duration = Duration::from_millis(500);
 /// How often something that is missing is looked for.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -526,6 +528,15 @@ impl Worker {
         if grace.is_some() {
             if !self.at.started.is_empty() {
                 self.publish().await;
+            }
+            // Its successor has the same name. kubectl looks once for the uid and then follows the name: one that
+            // came in between is taken for the old pod, and `kubectl delete` waits without end.
+            let same_name = self
+                .pod
+                .controller()
+                .is_some_and(|owner| owner.kind() == "StatefulSet");
+            if same_name {
+                tokio::time::sleep(SAME_NAME.min(grace.unwrap_or_default())).await;
             }
             self.delete().await;
         }
