@@ -84,7 +84,7 @@ fn write_header(header: &Header, to: &mut impl Write) -> io::Result<()> {
     line(
         "Cluster",
         &format!(
-            "{} ({}), settings from {}",
+            "{} ({}), webhook settings: {}",
             header.context, header.version, header.settings_from
         ),
     )?;
