@@ -167,8 +167,9 @@ fn the_sdk_gets_its_roles_credentials_through_the_regional_and_the_global_endpoi
     let seen = pods.sdk(&[]);
     assert!(seen.starts_with(&format!("ok {ROLE_SESSION}")), "{seen}");
     let regional = endpoint("sts.us-west-2.amazonaws.com", "regional", "us-west-2");
-    assert_eq!(pods.endpoints("AssumeRoleWithWebIdentity"), [regional.clone()]);
-    assert_eq!(pods.endpoints("GetCallerIdentity"), [regional]);
+    let regional = std::slice::from_ref(&regional);
+    assert_eq!(pods.endpoints("AssumeRoleWithWebIdentity"), regional);
+    assert_eq!(pods.endpoints("GetCallerIdentity"), regional);
 
     // The only way in which this SDK goes there: it knows no AWS_STS_REGIONAL_ENDPOINTS.
     let seen = pods.sdk(&[("AWS_REGION", "aws-global")]);
