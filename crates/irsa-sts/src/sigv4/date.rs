@@ -59,7 +59,7 @@ impl AmzDate {
         format!("{:04}{:02}{:02}", self.0.year(), self.0.month(), self.0.day())
     }
 
-    /// Whether `now` is within [`SKEW`](super::SKEW) of this.
+    /// Whether `now` is within [`SKEW`] of this.
     ///
     /// # Errors
     /// When it is not.
