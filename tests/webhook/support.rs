@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
@@ -423,7 +423,6 @@ pub enum Pass {
 pub struct Gate {
     pub address: SocketAddr,
     pass: watch::Sender<Pass>,
-    pub accepted: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -432,14 +431,11 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (pass, passing) = watch::channel(Pass::Open);
-        let accepted = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
-        let count = Arc::clone(&accepted);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (inbound, _) = listener.accept().await.unwrap();
-                count.fetch_add(1, Ordering::Relaxed);
                 if *passing.borrow() == Pass::Shut {
                     continue;
                 }
@@ -462,7 +458,6 @@ impl Gate {
         Self {
             address,
             pass,
-            accepted,
             _tasks: tasks,
         }
     }

@@ -254,8 +254,9 @@ impl Server {
             ports.spawn(listener.serve(MetricsPort(Arc::clone(&routes)), phases.clone()));
         }
         ports.spawn(admission.serve(AdmissionPort(routes), phases));
-        background.forever(RUNNING, report_ready(readiness.clone(), Arc::clone(&metrics)));
+        // In the log, where it listens comes before that it is ready.
         tracing::info!(%address, metrics = ?metrics_address, "listening");
+        background.forever(RUNNING, report_ready(readiness.clone(), Arc::clone(&metrics)));
 
         Ok(Self {
             address,
