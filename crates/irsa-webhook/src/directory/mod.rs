@@ -1,7 +1,7 @@
 //! What is known of service accounts, namespaces and the two documents that name roles: the identity directory.
 //!
 //! Watches write it ([`watch`]), admissions read it, and neither waits for the other: every part is an immutable value
-//! behind an atomic pointer. Service accounts are spread over [`SHARDS`] such values, so that one event copies a few
+//! behind an atomic pointer. Service accounts are spread over 256 such values, so that one event copies a few
 //! hundred entries and not a hundred thousand. A service account whose annotations do not concern us costs eight
 //! bytes: the hash of its name.
 
