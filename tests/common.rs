@@ -132,11 +132,6 @@ impl Lab {
             .unwrap()
     }
 
-    /// The process, for signals.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Asks the lab to end as Ctrl-C does and says how long that took.
     pub fn interrupt(mut self) -> (std::process::ExitStatus, Duration) {
         let started = Instant::now();

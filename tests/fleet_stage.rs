@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -46,10 +46,6 @@ impl Stage {
         };
         stage.kubectl(&["create", "namespace", &stage.namespace]);
         stage
-    }
-
-    pub fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
     }
 
     /// `kubectl ARGS`, which must succeed.

@@ -105,14 +105,16 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
     if entries.is_empty() && args.output == Format::Table && !args.follow {
         output.note("no such call yet")?;
     }
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut after = newest;
-    while args.follow {
+    loop {
         let found = ask(after, WAIT).await?;
         print(&found.entries, args.output, headings, output)?;
         headings &= found.entries.is_empty();
         after = found.newest.max(after);
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows calls; `headings` before the first of a table.
