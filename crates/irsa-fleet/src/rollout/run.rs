@@ -576,6 +576,9 @@ impl Roll<'_> {
 
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
+/// Finer than the seconds of kubectl: a second restart within one second would change nothing and restart nothing.
 fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+        .to_string()
 }
