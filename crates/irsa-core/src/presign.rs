@@ -1,5 +1,5 @@
 //! Presigned URLs of S3 and STS: what one says ([`Anatomy`]), what AWS would answer to it ([`Problem`]), and which
-//! form each SDK gives them ([`predict`]).
+//! form each SDK gives them ([`predict()`]).
 //!
 //! The form of an S3 URL is chosen by SDK, addressing style and settings of S3. The STS setting of a service account
 //! does not change it: that was tried with every SDK at hand.

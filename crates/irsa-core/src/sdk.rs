@@ -1,6 +1,6 @@
 //! Who obeys what: which STS endpoint a given AWS SDK calls in a given environment, and why.
 //!
-//! The variable `AWS_STS_REGIONAL_ENDPOINTS` is a request; every SDK has its own idea of it. [`sts`] answers for one
+//! The variable `AWS_STS_REGIONAL_ENDPOINTS` is a request; every SDK has its own idea of it. [`sts()`] answers for one
 //! SDK and version; [`Sdk::representatives`] gives the set in which every difference shows. What the answers rest on
 //! is said by [`Certainty`].
 

@@ -17,7 +17,7 @@ pub struct Cure {
 }
 
 /// Every proposal for a call that is refused for its scope, those of the AWS documentation first. Whether each works
-/// is computed by [`sts`] with the change made.
+/// is computed by [`sts()`] with the change made.
 #[must_use]
 pub fn scope_cures(sdk: Sdk, environment: &Environment, code: Code<'_>) -> Vec<Cure> {
     let before = sts(sdk, environment, code, Call::Program);
