@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p irsa-fleet --example fill -- KUBECONFIG [PODS] [SERVICE_ACCOUNTS]`
 //!
-//! The pods ask for a scheduler that does not exist, so that they stay as they are. Meant for a lab: it makes as many
+//! The pods ask for a scheduler that does not exist and have no owner, whose absence would be their end, so that they
+//! stay as they are. Meant for a lab: it makes as many
 //! objects as it is told to, in namespaces `load-0`, `load-1` and so on.
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
@@ -112,8 +113,6 @@ fn pod(n: usize, namespace: &str, accounts: usize) -> Value {
             "namespace": namespace,
             "labels": {"app": format!("app-{}", n % accounts), "team": "payments", "pod-template-hash": "5997c85695"},
             "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": true,
-                "name": format!("app-{}-5997c85695", n % accounts), "uid": format!("00000000-0000-4000-8000-{n:012}")}],
         },
         "spec": {
             "schedulerName": "none",
