@@ -2,6 +2,7 @@
 
 pub mod annotations;
 pub mod arn;
+pub mod duration;
 pub mod endpoint;
 pub mod errors;
 pub mod identity;
@@ -11,3 +12,4 @@ pub mod partition;
 pub mod presign;
 pub mod sdk;
 pub mod settings;
+pub mod text;
