@@ -28,7 +28,7 @@ pub(crate) struct ConnectArgs {
         long,
         value_name = "DURATION",
         default_value = "30s",
-        value_parser = duration,
+        value_parser = irsa_core::duration::parse,
         help_heading = "Cluster"
     )]
     pub(crate) request_timeout: Duration,
@@ -127,35 +127,6 @@ pub(crate) fn document(output: &Output, value: &impl Serialize, yaml: bool) -> a
     Ok(())
 }
 
-/// Reads `30s`, `5m`, `1h`, `1m30s` or a number of seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration: use a number and s, m or h, such as 90s or 5m");
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let mut total: u64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        let unit = match rest.as_bytes()[digits] {
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 3600,
-            _ => return Err(wrong()),
-        };
-        total = number
-            .checked_mul(unit)
-            .and_then(|part| total.checked_add(part))
-            .ok_or_else(wrong)?;
-        rest = &rest[digits + 1..];
-    }
-    if text.is_empty() {
-        return Err(wrong());
-    }
-    Ok(Duration::from_secs(total))
-}
-
 fn platform_version(text: &str) -> Result<u16, String> {
     text.strip_prefix("eks.")
         .and_then(|number| number.parse().ok())
@@ -172,18 +143,11 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
-        assert_eq!(duration("90").unwrap().as_secs(), 90);
-        assert_eq!(duration("1m30s").unwrap().as_secs(), 90);
-        assert_eq!(duration("2h").unwrap().as_secs(), 7200);
-        for wrong in ["", "m", "5", "5x", "-1s", "99999999999999999999s"] {
-            assert_eq!(duration(wrong).is_ok(), wrong == "5", "{wrong}");
-        }
+    fn platform_versions_are_written_as_eks_writes_them() {
         assert_eq!(platform_version("eks.12"), Ok(12));
         assert!(platform_version("12").is_err());
     }

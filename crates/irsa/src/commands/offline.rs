@@ -1,6 +1,5 @@
 //! What the commands that need no cluster share: an environment and SDKs given on the command line.
 
-use std::borrow::Cow;
 use std::str::FromStr;
 
 use irsa_core::sdk::{Environment, Sdk};
@@ -67,47 +66,6 @@ pub(crate) fn sdks(selected: &[Sdk]) -> Vec<Sdk> {
     }
 }
 
-/// Text from outside, fit for a terminal: control characters are shown, not obeyed.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let shown = text.chars().flat_map(|c| {
-        let escaped: Box<dyn Iterator<Item = char>> = if c.is_control() {
-            Box::new(c.escape_default())
-        } else {
-            Box::new(std::iter::once(c))
-        };
-        escaped
-    });
-    Cow::Owned(shown.collect())
-}
-
-/// `3d4h`, `59m30s`, `12s`: the two largest units.
-pub(crate) fn span(seconds: i64) -> String {
-    let seconds = seconds.unsigned_abs();
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (size, unit) in units {
-        let count = rest / size;
-        rest %= size;
-        if count > 0 {
-            parts.push(format!("{count}{unit}"));
-        } else if !parts.is_empty() {
-            break;
-        }
-        if parts.len() == 2 {
-            break;
-        }
-    }
-    if parts.is_empty() {
-        "0s".to_owned()
-    } else {
-        parts.concat()
-    }
-}
-
 /// `docs/schema/` is written from the types: `IRSA_WRITE_SCHEMA=1 cargo test -p irsa schema` renews it.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -153,25 +111,5 @@ mod tests {
                 .unwrap_err()
                 .contains("AWS_DEFAULT_REGION")
         );
-    }
-
-    #[test]
-    fn control_characters_are_shown_not_obeyed() {
-        assert_eq!(printable("a/é b"), "a/é b");
-        assert_eq!(printable("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
-    }
-
-    #[test]
-    fn spans_show_their_two_largest_units() {
-        for (seconds, expected) in [
-            (0, "0s"),
-            (59, "59s"),
-            (3570, "59m30s"),
-            (3600, "1h"),
-            (-90_061, "1d1h"),
-            (86_405, "1d"),
-        ] {
-            assert_eq!(span(seconds), expected);
-        }
     }
 }

@@ -79,7 +79,7 @@ pub(crate) struct Args {
     max_parallel: u16,
 
     /// How long one workload may take, such as 10m
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = fleet::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = irsa_core::duration::parse)]
     timeout: Duration,
 
     /// Delete pods that no controller makes, and create them again from their own manifest

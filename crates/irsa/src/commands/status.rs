@@ -79,7 +79,7 @@ pub(crate) struct Args {
         num_args = 0..=1,
         default_missing_value = "5s",
         require_equals = true,
-        value_parser = fleet::duration
+        value_parser = irsa_core::duration::parse
     )]
     watch: Option<Duration>,
 
@@ -107,7 +107,7 @@ pub(crate) struct Args {
         long,
         value_name = "DURATION",
         default_value = "30s",
-        value_parser = fleet::duration,
+        value_parser = irsa_core::duration::parse,
         help_heading = "Cluster"
     )]
     request_timeout: Duration,

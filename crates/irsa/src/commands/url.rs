@@ -5,17 +5,19 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
+use irsa_core::duration;
 use irsa_core::partition::S3Addressing;
 use irsa_core::presign::{
     self, Addressing, Anatomy, Form, Predicted, Prediction, PresignOptions, Signature, SignatureVersion,
     Target,
 };
 use irsa_core::sdk::Sdk;
+use irsa_core::text::Foreign;
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
 use crate::commands::fleet;
-use crate::commands::offline::{self, EnvironmentArgs, printable, span};
+use crate::commands::offline::{self, EnvironmentArgs};
 use crate::exit;
 use crate::output::Output;
 use crate::table::Table;
@@ -465,8 +467,12 @@ fn inspect(args: &InspectArgs, output: &Output) -> anyhow::Result<ExitCode> {
     let urls = read_urls(&args.urls)?;
     let mut read = Vec::with_capacity(urls.len());
     for url in &urls {
-        let anatomy = Anatomy::read(url, now, args.bucket_region.as_deref())
-            .with_context(|| format!("cannot read `{}`", abbreviated(&printable(&presign::mask(url)))))?;
+        let anatomy = Anatomy::read(url, now, args.bucket_region.as_deref()).with_context(|| {
+            format!(
+                "cannot read `{}`",
+                abbreviated(&Foreign(presign::mask(url)).to_string())
+            )
+        })?;
         read.push((url.as_str(), anatomy));
     }
     let consistent = read.iter().all(|(_, anatomy)| anatomy.problems.is_empty());
@@ -537,7 +543,7 @@ fn abbreviated(text: &str) -> String {
 
 /// The text for people.
 fn describe(to: &mut impl Write, url: &str, anatomy: &Anatomy) -> io::Result<()> {
-    let mut line = |name: &str, value: &str| writeln!(to, "{name:<12} {}", printable(value));
+    let mut line = |name: &str, value: &str| writeln!(to, "{name:<12} {}", Foreign(value));
     line("URL", url)?;
     match &anatomy.target {
         Target::S3 {
@@ -590,9 +596,9 @@ fn describe(to: &mut impl Write, url: &str, anatomy: &Anatomy) -> io::Result<()>
             line("Signed", &presign::format_date(at))?;
         }
         let left = if validity.left >= 0 {
-            format!("{} left", span(validity.left))
+            format!("{} left", duration::short(validity.left))
         } else {
-            format!("over since {}", span(validity.left))
+            format!("over since {}", duration::short(validity.left))
         };
         line(
             "Expires",
@@ -623,11 +629,11 @@ fn describe(to: &mut impl Write, url: &str, anatomy: &Anatomy) -> io::Result<()>
             who.red().bold(),
             problem.status,
             problem.code,
-            printable(&problem.message)
+            Foreign(&problem.message)
         )?;
     }
     for note in &anatomy.notes {
-        writeln!(to, "Note: {}", printable(&note.to_string()))?;
+        writeln!(to, "Note: {}", Foreign(&note.to_string()))?;
     }
     Ok(())
 }

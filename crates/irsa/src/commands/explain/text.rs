@@ -8,9 +8,9 @@ use irsa_core::sdk::{Answer, Outcome, SignedCalls};
 use owo_colors::OwoColorize as _;
 
 use super::report::{ExplainedContainer, Explanation, Header, target};
-use crate::commands::offline::printable;
 use crate::commands::url::prediction_table;
 use crate::table::Table;
+use irsa_core::text::Foreign;
 
 /// Writes the whole explanation.
 pub(super) fn write(explanation: &Explanation, to: &mut impl Write) -> io::Result<()> {
@@ -39,13 +39,13 @@ pub(super) fn write(explanation: &Explanation, to: &mut impl Write) -> io::Resul
                 "{} {}: {place}{}",
                 finding.severity,
                 finding.id,
-                printable(&finding.message)
+                Foreign(&finding.message)
             )?;
-            writeln!(to, "  cure: {}", printable(&finding.cure))?;
+            writeln!(to, "  cure: {}", Foreign(&finding.cure))?;
         }
     }
     for note in &explanation.notes {
-        writeln!(to, "\nNote: {}", printable(note))?;
+        writeln!(to, "\nNote: {}", Foreign(note))?;
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ fn heading(to: &mut impl Write, text: &str) -> io::Result<()> {
 }
 
 fn write_header(header: &Header, to: &mut impl Write) -> io::Result<()> {
-    let mut line = |name: &str, value: &str| writeln!(to, "{name:<16} {}", printable(value));
+    let mut line = |name: &str, value: &str| writeln!(to, "{name:<16} {}", Foreign(value));
     line(
         if header.kind == "Pod" {
             "Pod"
@@ -100,13 +100,16 @@ fn write_header(header: &Header, to: &mut impl Write) -> io::Result<()> {
         table.row([
             if source.wins { "*" } else { " " },
             source_name(source.source),
-            source.says.as_deref().map_or("-".into(), printable).as_ref(),
+            &source
+                .says
+                .as_deref()
+                .map_or("-".to_owned(), |says| Foreign(says).to_string()),
             means,
         ]);
     }
     table.write(to)?;
     writeln!(to)?;
-    let mut line = |name: &str, value: &str| writeln!(to, "{name:<16} {}", printable(value));
+    let mut line = |name: &str, value: &str| writeln!(to, "{name:<16} {}", Foreign(value));
     match (header.choice, header.unchanged) {
         (Some(choice), _) => {
             line(
@@ -156,10 +159,10 @@ fn write_container(
             format!("{init} {name} ({})", facts.image)
         }
     };
-    writeln!(to, "{}", printable(&title).bold())?;
+    writeln!(to, "{}", Foreign(&title).bold())?;
     let mut empty = true;
     for (name, value) in facts.environment.iter() {
-        writeln!(to, "  {name}={}", printable(value))?;
+        writeln!(to, "  {name}={}", Foreign(value))?;
         empty = false;
     }
     for name in &facts.unknown {
@@ -174,7 +177,7 @@ fn write_container(
             to,
             "  SDK: probably {}, by its {}",
             guess.sdk,
-            printable(&guess.evidence)
+            Foreign(&guess.evidence)
         )?;
     }
 
@@ -198,7 +201,7 @@ fn write_container(
             } else {
                 "does not help".red().to_string()
             };
-            writeln!(to, "  {verdict}: {}", printable(&cure.what))?;
+            writeln!(to, "  {verdict}: {}", Foreign(&cure.what))?;
         }
     }
     if !container.switching.is_empty() {
@@ -253,10 +256,10 @@ fn write_answers(answers: &[Answer], to: &mut impl Write) -> io::Result<()> {
         table.row([
             answer.sdk.to_string(),
             answer.class().to_owned(),
-            printable(target(answer)).into_owned(),
+            Foreign(target(answer)).to_string(),
             endpoint.map_or("-".to_owned(), |e| {
                 let mark = if refused { " (refused)" } else { "" };
-                format!("{}{mark}", printable(&e.signing_region))
+                format!("{}{mark}", Foreign(&e.signing_region))
             }),
             answer
                 .region
@@ -276,15 +279,12 @@ fn write_answers(answers: &[Answer], to: &mut impl Write) -> io::Result<()> {
     for answer in answers {
         if let Outcome::Failure(failure) = &answer.outcome {
             say(
-                format!("{} (stops {})", printable(&failure.text), failure.blast_radius),
+                format!("{} (stops {})", Foreign(&failure.text), failure.blast_radius),
                 answer.sdk.to_string(),
             );
         }
         for concern in &answer.concerns {
-            say(
-                printable(&concern.to_string()).into_owned(),
-                answer.sdk.to_string(),
-            );
+            say(Foreign(concern.to_string()).to_string(), answer.sdk.to_string());
         }
     }
     if !said.is_empty() {

@@ -69,7 +69,7 @@ struct Fail {
     answer: Option<Word>,
 
     /// How much later every answer comes: 500ms, 2s
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = irsa_core::duration::parse)]
     delay: Option<Duration>,
 
     /// Hit only every n-th call
@@ -151,14 +151,4 @@ fn region_or_global(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     region(text).map_err(|error| format!("{error}; sts.amazonaws.com itself is {}", partition::AWS_GLOBAL))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "write a time like 500ms or 2s".to_owned();
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix('s').ok_or_else(wrong)?, 1000),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    Ok(Duration::from_millis(number.saturating_mul(unit)))
 }

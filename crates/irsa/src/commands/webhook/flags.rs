@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use irsa_core::arn::Compose;
+use irsa_core::duration::parse_go;
 use irsa_core::endpoint::{EndpointType, GlobalValue, Platform};
 use irsa_core::settings::{ContainerCredentialsSettings, Settings};
 use irsa_webhook::certificates::files::Files;
@@ -96,13 +97,13 @@ pub(crate) struct Server {
     )]
     tls_name: Vec<String>,
     /// (in-cluster) How long a serving certificate is valid; it is renewed after two thirds of that
-    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "2160h", env = "IRSA_WEBHOOK_CERTIFICATE_LIFETIME")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_go, default_value = "2160h", env = "IRSA_WEBHOOK_CERTIFICATE_LIFETIME")]
     certificate_lifetime: Duration,
     /// (in-cluster) How long a CA is valid; the next one is trusted beside it after two thirds of that
-    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "8760h", env = "IRSA_WEBHOOK_CA_LIFETIME")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_go, default_value = "8760h", env = "IRSA_WEBHOOK_CA_LIFETIME")]
     ca_lifetime: Duration,
     /// (in-cluster) How long a new CA is trusted before it signs what is served
-    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "2m", env = "IRSA_WEBHOOK_CA_OVERLAP")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_go, default_value = "2m", env = "IRSA_WEBHOOK_CA_OVERLAP")]
     ca_overlap: Duration,
     /// (out-of-cluster) TLS certificate file, read again when it changes
     #[arg(
@@ -121,7 +122,7 @@ pub(crate) struct Server {
     )]
     tls_key: PathBuf,
     /// How often files are looked at
-    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "10s", env = "IRSA_WEBHOOK_POLL_INTERVAL")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_go, default_value = "10s", env = "IRSA_WEBHOOK_POLL_INTERVAL")]
     poll_interval: Duration,
     /// Comma-separated cipher suites for TLS 1.2, in the names of Go; all that are offered when left out
     #[arg(
@@ -145,16 +146,16 @@ pub(crate) struct Server {
     #[arg(long, default_value_t = 1000, env = "IRSA_WEBHOOK_MAX_CONNECTIONS")]
     max_connections: usize,
     /// On SIGTERM: how long to go on accepting while no longer ready, so that everybody hears of it
-    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "5s", env = "IRSA_WEBHOOK_SHUTDOWN_DELAY")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_go, default_value = "5s", env = "IRSA_WEBHOOK_SHUTDOWN_DELAY")]
     shutdown_delay: Duration,
     /// On SIGTERM, after that: how long open connections and requests may take
-    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "10s", env = "IRSA_WEBHOOK_SHUTDOWN_TIMEOUT")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_go, default_value = "10s", env = "IRSA_WEBHOOK_SHUTDOWN_TIMEOUT")]
     shutdown_timeout: Duration,
     /// Serve /debug/alpha/cache, cache/clear, deny and 500
     #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", env = "IRSA_WEBHOOK_ENABLE_DEBUGGING_HANDLERS")]
     enable_debugging_handlers: bool,
     /// Accepted and without effect: the watch needs no resync, nothing is read twice
-    #[arg(long, value_name = "DURATION", value_parser = go::duration, default_value = "60s", hide = true)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_go, default_value = "60s", hide = true)]
     _resync_period: Duration,
 }
 
@@ -214,7 +215,7 @@ pub(crate) struct Identity {
     )]
     compose_role_partition: String,
     /// How long a pod may wait for a service account that is not known yet; 2s unless --compat upstream, which has 0
-    #[arg(long, value_name = "DURATION", value_parser = go::duration, env = "IRSA_WEBHOOK_SERVICE_ACCOUNT_LOOKUP_GRACE_PERIOD")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_go, env = "IRSA_WEBHOOK_SERVICE_ACCOUNT_LOOKUP_GRACE_PERIOD")]
     service_account_lookup_grace_period: Option<Duration>,
     /// Reads of unknown service accounts per second, in the long run
     #[arg(long, default_value_t = 10.0, env = "IRSA_WEBHOOK_SERVICE_ACCOUNT_LOOKUP_QPS")]
