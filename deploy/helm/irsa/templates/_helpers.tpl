@@ -32,7 +32,7 @@ labels:
   {{- include "irsa.labels" . | nindent 2 }}
 {{- end -}}
 
-{{- /* "true" or "": whether the profile is kops. */ -}}
+{{- /* Whether the profile is kops: "true" or "". */ -}}
 {{- define "irsa.kops" -}}
 {{- if eq .Values.profile "kops" }}true{{ end -}}
 {{- end -}}
@@ -109,7 +109,7 @@ labels:
 {{- end }}
 {{- end -}}
 
-{{- /* One entry of the configuration. Needs: root, name, path, failurePolicy, object, namespace (operators or ""). */ -}}
+{{- /* One webhook of the configuration. Parameters: root, name, path, failurePolicy, object and namespace (operators or ""). */ -}}
 {{- define "irsa.webhook" -}}
 {{- $root := .root -}}
 {{- $label := printf "%s/identity" $root.Values.annotationPrefix -}}
