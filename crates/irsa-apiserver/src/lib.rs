@@ -17,7 +17,6 @@ pub mod hooks;
 pub mod http;
 pub mod logs;
 mod managed;
-pub mod names;
 mod namespaces;
 pub mod object;
 mod oidc;
