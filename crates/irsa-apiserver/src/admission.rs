@@ -17,9 +17,9 @@ use serde_json::Value;
 use self::client::{HookClient, Resolver};
 use self::hook::{FailurePolicy, Hook};
 use self::review::Verdict;
-use crate::agent::Containers;
 use crate::api::{Admission, AdmissionRequest, Admitted, Api, BoxFuture};
 use crate::object::{Object, ObjectExt};
+use crate::runtime::Containers;
 use crate::status::{Result, Status};
 
 const MUTATING: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";

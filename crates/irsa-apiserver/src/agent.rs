@@ -9,7 +9,6 @@ mod status;
 mod volumes;
 
 use std::collections::{HashMap, HashSet};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,149 +17,21 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::addresses::Addresses;
 use crate::api::{Api, Caller, WriteOptions};
-use crate::config::{NodeConfig, Version, architecture};
-use crate::controllers::pods::{condition, has_ended};
+use crate::conditions::condition;
+use crate::config::{NodeConfig, Pace};
 use crate::controllers::recorder::Recorder;
 use crate::logs::Logs;
 use crate::object::{Object, ObjectExt, now, now_micro};
-use crate::runtime::{Running, Runtime};
-use crate::status::{Result, Status};
+use crate::pod::has_ended;
+use crate::runtime::{Containers, Runtime};
+use crate::status::Result;
 use crate::store::Change;
-
-/// How fast nodes work. The default is quick; slower ones let people watch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// From a pod's arrival on its node to its first container.
-    pub start: Duration,
-    /// From the start of a pretended container to its readiness.
-    pub ready: Duration,
-    /// How long a pretended container takes to end when told to, at most the pod's grace period.
-    pub stop: Duration,
-    /// How long a pretended container works that is to end by itself.
-    pub work: Duration,
-    /// The pause before a failed container is started again; doubles each time up to five minutes.
-    pub back_off: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            start: Duration::from_millis(20),
-            ready: Duration::from_millis(20),
-            stop: Duration::from_millis(20),
-            work: Duration::from_millis(100),
-            back_off: Duration::from_secs(1),
-        }
-    }
-}
+use crate::version::Version;
 
 /// How often a node renews its lease.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-
-/// Which local addresses serve the ports of which containers, and what really runs.
-#[derive(Default)]
-pub struct Containers {
-    // By uid of the pod and name of the container.
-    running: Mutex<HashMap<(String, String), Arc<dyn Running>>>,
-}
-
-impl std::fmt::Debug for Containers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Containers")
-            .field("running", &self.running.lock().len())
-            .finish()
-    }
-}
-
-impl Containers {
-    /// The local address that serves a container port of a pod.
-    #[must_use]
-    pub fn address(&self, pod_uid: &str, port: u16) -> Option<SocketAddr> {
-        let running = self.running.lock();
-        running
-            .iter()
-            .filter(|((uid, _), _)| uid == pod_uid)
-            .flat_map(|(_, container)| container.ports())
-            .find(|(container_port, _)| *container_port == port)
-            .map(|(_, address)| address)
-    }
-
-    fn insert(&self, pod_uid: &str, container: &str, running: Arc<dyn Running>) {
-        self.running
-            .lock()
-            .insert((pod_uid.to_owned(), container.to_owned()), running);
-    }
-
-    fn remove(&self, pod_uid: &str, container: &str) {
-        self.running
-            .lock()
-            .remove(&(pod_uid.to_owned(), container.to_owned()));
-    }
-}
-
-/// Addresses for pods.
-#[derive(Debug)]
-struct PodNetwork {
-    first: u32,
-    size: u32,
-    taken: Mutex<(HashSet<u32>, u32)>,
-}
-
-impl PodNetwork {
-    fn parse(network: &str) -> Result<Self> {
-        let bad = || {
-            Status::bad_request(format!(
-                "pod network {network:?} is not an IPv4 network such as 192.168.0.0/16 (prefix 8 to 28)"
-            ))
-        };
-        let (address, prefix) = network.split_once('/').ok_or_else(bad)?;
-        let address: Ipv4Addr = address.parse().map_err(|_| bad())?;
-        let prefix: u32 = prefix.parse().map_err(|_| bad())?;
-        if !(8..=28).contains(&prefix) {
-            return Err(bad());
-        }
-        let size = 1_u32 << (32 - prefix);
-        let first = u32::from(address) & !(size - 1);
-        Ok(Self {
-            first,
-            size,
-            taken: Mutex::new((HashSet::new(), 10)),
-        })
-    }
-
-    /// Marks an address as used by a node.
-    fn reserve(&self, address: &str) {
-        if let Ok(address) = address.parse::<Ipv4Addr>()
-            && let Some(offset) = u32::from(address).checked_sub(self.first)
-            && offset < self.size
-        {
-            self.taken.lock().0.insert(offset);
-        }
-    }
-
-    fn take(&self) -> Option<String> {
-        let mut taken = self.taken.lock();
-        for _ in 0..self.size {
-            let offset = taken.1;
-            taken.1 = (taken.1 + 1) % self.size;
-            // Neither the network's address, its router nor its broadcast.
-            let usable = offset > 1 && offset < self.size - 1;
-            if usable && taken.0.insert(offset) {
-                return Some(Ipv4Addr::from(self.first + offset).to_string());
-            }
-        }
-        None
-    }
-
-    fn release(&self, address: &str) {
-        if let Ok(address) = address.parse::<Ipv4Addr>()
-            && let Some(offset) = u32::from(address).checked_sub(self.first)
-        {
-            self.taken.lock().0.remove(&offset);
-        }
-    }
-}
 
 /// What the agent is built from.
 pub(crate) struct Parts {
@@ -179,7 +50,7 @@ pub(crate) struct Agent {
     api: Arc<Api>,
     version: Version,
     nodes: Vec<NodeConfig>,
-    network: PodNetwork,
+    network: Addresses,
     pace: Pace,
     runtime: Option<Arc<dyn Runtime>>,
     logs: Arc<Logs>,
@@ -190,9 +61,9 @@ pub(crate) struct Agent {
 impl Agent {
     /// An agent; 400 when the pod network cannot be used.
     pub(crate) fn new(parts: Parts) -> Result<Arc<Self>> {
-        let network = PodNetwork::parse(&parts.pod_network)?;
+        let network = Addresses::parse("pod", &parts.pod_network)?;
         for node in &parts.nodes {
-            network.reserve(&node.address);
+            network.take_this(&node.address);
         }
         Ok(Arc::new(Self {
             api: parts.api,
@@ -269,7 +140,7 @@ impl Agent {
             Some(address) => address,
             None => self.network.take().unwrap_or_default(),
         };
-        self.network.reserve(&address);
+        self.network.take_this(&address);
         let config = NodeConfig {
             name: name.to_owned(),
             address,
@@ -410,9 +281,4 @@ fn node_conditions() -> Value {
         ),
         row("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ])
-}
-
-/// The architecture label of this machine.
-fn node_architecture() -> &'static str {
-    architecture()
 }

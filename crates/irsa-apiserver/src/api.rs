@@ -25,14 +25,16 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use crate::addresses::Addresses;
 use crate::object::Object;
 use crate::resources::{Registry, Resource};
 use crate::status::{Result, Status};
 use crate::store::Store;
 
+pub use crate::patch::PatchKind;
 pub use delete::{DeleteOptions, Deleted, Propagation};
 pub use scale::scale_of;
-pub use write::{FieldValidation, PatchKind, WriteOptions, Written};
+pub use write::{FieldValidation, WriteOptions, Written};
 
 /// A future that borrows from its arguments.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -201,7 +203,7 @@ pub struct Api {
     store: Arc<Store>,
     registry: Arc<Registry>,
     admission: OnceLock<Arc<dyn Admission>>,
-    services: crate::services::Addresses,
+    services: Addresses,
 }
 
 impl std::fmt::Debug for Api {
@@ -217,13 +219,13 @@ impl Api {
     /// from `service_network`, such as `10.100.0.0/16`.
     ///
     /// # Errors
-    /// The network is not an IPv4 network of at most 30 bits of prefix.
+    /// The network is not an IPv4 network of at most 28 bits of prefix.
     pub fn new(service_network: &str) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             store: Arc::new(Store::new()),
             registry: Arc::default(),
             admission: OnceLock::new(),
-            services: crate::services::Addresses::parse(service_network)?,
+            services: Addresses::parse("service", service_network)?,
         }))
     }
 

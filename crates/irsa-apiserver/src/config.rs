@@ -2,11 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use crate::agent::Pace;
-use crate::hooks::Runtime;
+use crate::runtime::Runtime;
 
 /// Settings of an [`crate::ApiServer`]. `Config::default()` is a cluster of one node on a free loopback port.
 #[derive(Clone)]
@@ -98,79 +96,29 @@ impl Default for NodeConfig {
     }
 }
 
-/// The version that the cluster says it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// Major.
-    pub major: u32,
-    /// Minor.
-    pub minor: u32,
-    /// Patch.
-    pub patch: u32,
-    /// EKS platform version.
-    pub platform: Option<String>,
+/// How fast nodes work. The default is quick; slower ones let people watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// From a pod's arrival on its node to its first container.
+    pub start: Duration,
+    /// From the start of a pretended container to its readiness.
+    pub ready: Duration,
+    /// How long a pretended container takes to end when told to, at most the pod's grace period.
+    pub stop: Duration,
+    /// How long a pretended container works that is to end by itself.
+    pub work: Duration,
+    /// The pause before a failed container is started again; doubles each time up to five minutes.
+    pub back_off: Duration,
 }
 
-impl Version {
-    /// Reads `1.32`, `v1.32`, `1.32.4`.
-    #[must_use]
-    pub fn parse(text: &str, platform: Option<&str>) -> Option<Self> {
-        let text = text.strip_prefix('v').unwrap_or(text);
-        let mut parts = text.split('.').map(str::parse::<u32>);
-        let major = parts.next()?.ok()?;
-        let minor = parts.next()?.ok()?;
-        let patch = parts.next().unwrap_or(Ok(0)).ok()?;
-        if parts.next().is_some() {
-            return None;
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            start: Duration::from_millis(20),
+            ready: Duration::from_millis(20),
+            stop: Duration::from_millis(20),
+            work: Duration::from_millis(100),
+            back_off: Duration::from_secs(1),
         }
-        Some(Self {
-            major,
-            minor,
-            patch,
-            platform: platform.map(str::to_owned),
-        })
-    }
-
-    /// `v1.32.0`, and as EKS says it `v1.32.0-eks-1`.
-    #[must_use]
-    pub fn git_version(&self) -> String {
-        let suffix = self
-            .platform
-            .as_deref()
-            .map(|platform| format!("-{}", platform.replace('.', "-")));
-        format!(
-            "v{}.{}.{}{}",
-            self.major,
-            self.minor,
-            self.patch,
-            suffix.unwrap_or_default()
-        )
-    }
-
-    /// The document of `/version`.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let plus = if self.platform.is_some() { "+" } else { "" };
-        json!({
-            "major": self.major.to_string(),
-            "minor": format!("{}{plus}", self.minor),
-            "gitVersion": self.git_version(),
-            "gitCommit": "0000000000000000000000000000000000000000",
-            "gitTreeState": "clean",
-            "buildDate": "2026-11-24T00:00:00Z",
-            "goVersion": "irsa",
-            "compiler": "rustc",
-            "platform": format!("{}/{}", std::env::consts::OS, architecture()),
-        })
-    }
-}
-
-/// The name that Go has for this machine's architecture.
-#[must_use]
-pub fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
     }
 }

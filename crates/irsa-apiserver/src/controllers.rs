@@ -26,8 +26,6 @@ use crate::api::{Api, BoxFuture, Caller};
 use crate::controllers::queue::Controller;
 use crate::controllers::recorder::Recorder;
 
-pub(crate) use endpoints::{backends, target_port};
-
 /// What a controller works with.
 #[derive(Debug)]
 pub(crate) struct Context {

@@ -3,25 +3,27 @@
 //! [`ApiServer::start`] listens with TLS on loopback and answers like a small cluster; [`api::Api`] is the same API
 //! without HTTP, for controllers in this process. Objects are [`serde_json::Value`]s.
 
+mod addresses;
 mod admission;
-pub mod agent;
+mod agent;
 pub mod api;
 mod bootstrap;
+mod conditions;
 pub mod config;
 mod controllers;
+mod conversion;
 mod defaults;
 mod discovery;
 mod exec;
 mod fields;
-pub mod hooks;
-pub mod http;
+mod http;
 pub mod logs;
 mod managed;
 mod namespaces;
 pub mod object;
-mod oidc;
 mod openapi;
 pub mod patch;
+pub mod pod;
 pub mod protobuf;
 pub mod resources;
 pub mod runtime;
@@ -29,14 +31,16 @@ mod schema;
 pub mod selectors;
 mod server;
 mod services;
+mod shutdown;
 pub mod status;
 pub mod store;
 mod strategic;
 mod table;
 pub mod tokens;
 mod validation;
-mod versions;
+mod version;
 mod wiring;
 
-pub use config::{Config, NodeConfig, Version};
+pub use config::{Config, NodeConfig, Pace};
 pub use server::{ApiServer, Error};
+pub use version::Version;

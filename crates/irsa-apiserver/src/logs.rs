@@ -1,4 +1,4 @@
-//! What containers printed, and `kubectl logs`.
+//! What containers printed.
 //!
 //! A container's output is kept in memory, bounded, line by line with the time of each line. It goes when the pod
 //! goes.
@@ -8,20 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::stream;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::sync::watch;
-
-use crate::api::{Api, BoxFuture, Caller};
-use crate::hooks::{Addressed, Body, Routes};
-use crate::object::{Object, ObjectExt};
-use crate::oidc::status_response;
-use crate::status::{Result, Status};
 
 /// How much of one container's output is kept; the oldest lines go first.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -195,7 +184,7 @@ impl Logs {
         });
     }
 
-    fn find(&self, pod_uid: &str, container: &str, previous: bool) -> Option<Log> {
+    pub(crate) fn find(&self, pod_uid: &str, container: &str, previous: bool) -> Option<Log> {
         let runs = self.runs.lock();
         let runs = runs.get(&(pod_uid.to_owned(), container.to_owned()))?;
         if previous {
@@ -206,215 +195,23 @@ impl Logs {
     }
 }
 
-/// `PodLogOptions`.
-#[derive(Debug, Default)]
-struct Options {
-    container: Option<String>,
-    follow: bool,
-    previous: bool,
-    timestamps: bool,
-    tail: Option<u64>,
-    since: Option<Timestamp>,
-    limit: Option<u64>,
-}
-
-impl Options {
-    fn parse(query: &str) -> Result<Self> {
-        let mut options = Self::default();
-        let invalid = |field: &str, value: &str, detail: &str| {
-            let cause = crate::status::Cause::invalid(field, &Value::from(value), detail);
-            Status::invalid("PodLogOptions", "", "", &[cause])
-        };
-        for (key, value) in form_pairs(query) {
-            let number = |field: &str| {
-                value
-                    .parse::<i64>()
-                    .map_err(|_| invalid(field, &value, "must be a number"))
-            };
-            match key.as_str() {
-                "container" => options.container = Some(value).filter(|name| !name.is_empty()),
-                "follow" => options.follow = value == "true" || value == "1",
-                "previous" => options.previous = value == "true" || value == "1",
-                "timestamps" => options.timestamps = value == "true" || value == "1",
-                "tailLines" => {
-                    let lines = number("tailLines")?;
-                    options.tail =
-                        Some(u64::try_from(lines).map_err(|_| {
-                            invalid("tailLines", &value, "must be greater than or equal to 0")
-                        })?);
-                }
-                "limitBytes" => {
-                    let limit = number("limitBytes")?;
-                    options.limit = Some(
-                        u64::try_from(limit)
-                            .ok()
-                            .filter(|limit| *limit > 0)
-                            .ok_or_else(|| invalid("limitBytes", &value, "must be greater than 0"))?,
-                    );
-                }
-                "sinceSeconds" => {
-                    let seconds = number("sinceSeconds")?;
-                    if seconds < 1 {
-                        return Err(invalid("sinceSeconds", &value, "must be greater than 0"));
-                    }
-                    options.since = Timestamp::now()
-                        .checked_sub(jiff::SignedDuration::from_secs(seconds))
-                        .ok();
-                }
-                "sinceTime" => {
-                    options.since = Some(
-                        value
-                            .parse()
-                            .map_err(|_| invalid("sinceTime", &value, "must be a time as in RFC 3339"))?,
-                    );
-                }
-                _ => {}
-            }
-        }
-        Ok(options)
-    }
-}
-
-/// The pairs of a query string, decoded.
-pub(crate) fn form_pairs(query: &str) -> Vec<(String, String)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key), decode(value))
-        })
-        .collect()
-}
-
-fn decode(text: &str) -> String {
-    let spaced = text.replace('+', " ");
-    percent_encoding::percent_decode_str(&spaced)
-        .decode_utf8_lossy()
-        .into_owned()
-}
-
-/// The container that a request means: the one named, the one annotated as default, or the only one.
-pub(crate) fn choose_container(pod: &Object, asked: Option<&str>) -> Result<String> {
-    let lists = ["initContainers", "containers", "ephemeralContainers"];
-    let all = || lists.iter().flat_map(|list| pod.list_at(&["spec", list]));
-    if let Some(asked) = asked {
-        return if all().any(|container| container.str_at(&["name"]) == asked) {
-            Ok(asked.to_owned())
-        } else {
-            Err(Status::bad_request(format!(
-                "container {asked} is not valid for pod {}",
-                pod.name()
-            )))
-        };
-    }
-    let containers = pod.list_at(&["spec", "containers"]);
-    if let Some(default) = pod.annotation("kubectl.kubernetes.io/default-container")
-        && all().any(|container| container.str_at(&["name"]) == default)
-    {
-        return Ok(default.to_owned());
-    }
-    match containers {
-        [only] if pod.list_at(&["spec", "initContainers"]).is_empty() => {
-            Ok(only.str_at(&["name"]).to_owned())
-        }
-        _ => {
-            let names = |list: &str| {
-                pod.list_at(&["spec", list])
-                    .iter()
-                    .map(|container| container.str_at(&["name"]))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            };
-            let init = names("initContainers");
-            let or = if init.is_empty() {
-                String::new()
-            } else {
-                format!(" or one of the init containers: [{init}]")
-            };
-            Err(Status::bad_request(format!(
-                "a container name must be specified for pod {}, choose one of: [{}]{or}",
-                pod.name(),
-                names("containers")
-            )))
-        }
-    }
-}
-
-/// Serves `pods/NAME/log`.
-pub(crate) struct LogRoutes {
-    pub(crate) logs: Arc<Logs>,
-    pub(crate) ending: watch::Receiver<bool>,
-}
-
-impl LogRoutes {
-    fn open(&self, api: &Api, query: &str, at: &Addressed) -> Result<Response<Body>> {
-        let pod = api.get("pods", &at.namespace, &at.name)?;
-        let options = Options::parse(query)?;
-        let container = choose_container(&pod, options.container.as_deref())?;
-        if let Some(reason) = waiting_reason(&pod, &container) {
-            return Err(Status::bad_request(format!(
-                "container {container:?} in pod {:?} is waiting to start: {reason}",
-                pod.name()
-            )));
-        }
-        let found = self.logs.find(pod.uid(), &container, options.previous);
-        let log = match found {
-            Some(log) => log,
-            None if options.previous => {
-                return Err(Status::bad_request(format!(
-                    "previous terminated container {container:?} in pod {:?} not found",
-                    pod.name()
-                )));
-            }
-            None => self.logs.of(pod.uid(), &container),
-        };
-        Ok(self.respond(log, &options))
-    }
-
-    fn respond(&self, log: Log, options: &Options) -> Response<Body> {
-        let mut changed = log.0.changed.subscribe();
-        changed.mark_unchanged();
-        let mut reader = Reader::new(log, options);
-        let first = reader.read();
-        let body = if options.follow {
-            let ending = self.ending.clone();
-            let rest = stream::unfold(
-                (reader, changed, ending),
-                |(mut reader, mut changed, mut ending)| async {
-                    loop {
-                        let (text, more) = reader.read();
-                        if !text.is_empty() {
-                            return Some((Ok(Frame::data(text)), (reader, changed, ending)));
-                        }
-                        if !more {
-                            return None;
-                        }
-                        tokio::select! {
-                            waited = changed.changed() => waited.ok()?,
-                            () = crate::server::ended(&mut ending) => return None,
-                        }
-                    }
-                },
-            );
-            let first = stream::iter((!first.0.is_empty()).then(|| Ok(Frame::data(first.0))));
-            StreamBody::new(futures::StreamExt::chain(first, rest)).boxed_unsync()
-        } else {
-            Full::new(first.0).boxed_unsync()
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::OK;
-        response.headers_mut().insert(
-            http::header::CONTENT_TYPE,
-            http::HeaderValue::from_static("text/plain"),
-        );
-        response
-    }
+/// Which part of a log to read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Part {
+    /// Each line begins with its time.
+    pub(crate) timestamps: bool,
+    /// Only so many of the last lines.
+    pub(crate) tail: Option<u64>,
+    /// Only lines written at or after this time.
+    pub(crate) since: Option<Timestamp>,
+    /// At most so many bytes.
+    pub(crate) limit: Option<u64>,
 }
 
 /// A place in a log.
-struct Reader {
+pub(crate) struct Reader {
     log: Log,
+    changed: watch::Receiver<()>,
     next: u64,
     since: Option<Timestamp>,
     timestamps: bool,
@@ -422,22 +219,31 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(log: Log, options: &Options) -> Self {
-        let next = options.tail.map_or(0, |tail| {
+    pub(crate) fn new(log: Log, part: Part) -> Self {
+        let changed = log.0.changed.subscribe();
+        let next = part.tail.map_or(0, |tail| {
             let lines = log.0.lines.lock();
             lines.next.saturating_sub(tail)
         });
         Self {
             log,
+            changed,
             next,
-            since: options.since,
-            timestamps: options.timestamps,
-            left: options.limit,
+            since: part.since,
+            timestamps: part.timestamps,
+            left: part.limit,
         }
     }
 
+    /// Waits until something was written or the log has ended since the last [`Reader::read`].
+    pub(crate) async fn changed(&mut self) {
+        // The sender lives as long as `self.log`.
+        let _ = self.changed.changed().await;
+    }
+
     /// What is new, and whether more may follow.
-    fn read(&mut self) -> (Bytes, bool) {
+    pub(crate) fn read(&mut self) -> (Bytes, bool) {
+        self.changed.mark_unchanged();
         let mut text = BytesMut::new();
         let lines = self.log.0.lines.lock();
         let start = lines.kept.partition_point(|line| line.number < self.next);
@@ -464,46 +270,6 @@ impl Reader {
     }
 }
 
-/// Why a container has not started, as `kubectl logs` is told.
-fn waiting_reason<'a>(pod: &'a Object, container: &str) -> Option<&'a str> {
-    let status = ["containerStatuses", "initContainerStatuses"]
-        .iter()
-        .flat_map(|list| pod.list_at(&["status", list]))
-        .find(|status| status.str_at(&["name"]) == container);
-    match status {
-        Some(status) if status.int_at(&["restartCount"]).unwrap_or_default() == 0 => status
-            .at(&["state", "waiting"])
-            .map(|waiting| waiting.str_at(&["reason"])),
-        Some(_) => None,
-        None => Some("ContainerCreating"),
-    }
-}
-
-impl Routes for LogRoutes {
-    fn wants(&self, method: &Method, _path: &str, at: &Addressed, caller: Option<&Caller>) -> bool {
-        caller.is_some()
-            && method == Method::GET
-            && at.group.is_empty()
-            && at.plural == "pods"
-            && at.subresource == "log"
-            && !at.name.is_empty()
-    }
-
-    fn serve<'a>(
-        &'a self,
-        api: &'a Arc<Api>,
-        request: Request<Incoming>,
-        at: Addressed,
-        _caller: Option<Caller>,
-    ) -> BoxFuture<'a, Response<Body>> {
-        Box::pin(async move {
-            let query = request.uri().query().unwrap_or_default();
-            self.open(api, query, &at)
-                .unwrap_or_else(|status| status_response(&status))
-        })
-    }
-}
-
 /// How long a log outlives its pod, so that `logs -f` can read the last words.
 pub(crate) const AFTERLIFE: Duration = Duration::from_secs(2);
 
@@ -512,9 +278,8 @@ pub(crate) const AFTERLIFE: Duration = Duration::from_secs(2);
 mod tests {
     use super::*;
 
-    fn read(log: &Log, query: &str) -> String {
-        let options = Options::parse(query).unwrap();
-        let (text, _) = Reader::new(log.clone(), &options).read();
+    fn read(log: &Log, part: Part) -> String {
+        let (text, _) = Reader::new(log.clone(), part).read();
         String::from_utf8(text.to_vec()).unwrap()
     }
 
@@ -524,13 +289,21 @@ mod tests {
         let mut writer = log.writer();
         writer.write(b"on");
         writer.write(b"e\ntwo\nthr");
-        assert_eq!(read(&log, ""), "one\ntwo\n");
+        assert_eq!(read(&log, Part::default()), "one\ntwo\n");
         writer.write(b"ee");
         drop(writer);
-        assert_eq!(read(&log, ""), "one\ntwo\nthree");
-        assert_eq!(read(&log, "tailLines=1"), "three");
-        assert_eq!(read(&log, "tailLines=0"), "");
-        assert_eq!(read(&log, "sinceTime=2100-01-01T00:00:00Z"), "");
+        assert_eq!(read(&log, Part::default()), "one\ntwo\nthree");
+        let last = |count| Part {
+            tail: Some(count),
+            ..Part::default()
+        };
+        assert_eq!(read(&log, last(1)), "three");
+        assert_eq!(read(&log, last(0)), "");
+        let since = Part {
+            since: Some("2100-01-01T00:00:00Z".parse().unwrap()),
+            ..Part::default()
+        };
+        assert_eq!(read(&log, since), "");
     }
 
     #[test]
@@ -545,14 +318,14 @@ mod tests {
             writer.write(b"\n");
         }
         assert!(log.0.lines.lock().bytes <= MAX_BYTES);
-        assert!(!read(&log, "").contains('x'));
+        assert!(!read(&log, Part::default()).contains('x'));
     }
 
     #[test]
     fn a_reader_goes_on_where_it_was() {
         let log = Log::default();
         log.line("one");
-        let mut reader = Reader::new(log.clone(), &Options::default());
+        let mut reader = Reader::new(log.clone(), Part::default());
         assert_eq!(reader.read(), (Bytes::from_static(b"one\n"), true));
         assert_eq!(reader.read(), (Bytes::new(), true));
         log.line("two");
@@ -565,24 +338,15 @@ mod tests {
         let logs = Logs::default();
         logs.begin("u", "a", 0).line("first");
         logs.begin("u", "a", 1).line("second");
-        assert_eq!(read(&logs.find("u", "a", true).unwrap(), ""), "first\n");
-        assert_eq!(read(&logs.find("u", "a", false).unwrap(), ""), "second\n");
+        assert_eq!(
+            read(&logs.find("u", "a", true).unwrap(), Part::default()),
+            "first\n"
+        );
+        assert_eq!(
+            read(&logs.find("u", "a", false).unwrap(), Part::default()),
+            "second\n"
+        );
         logs.forget("u");
         assert!(logs.find("u", "a", false).is_none());
-    }
-
-    #[test]
-    fn bad_options_say_which_and_why() {
-        for (query, field) in [
-            ("tailLines=-1", "tailLines"),
-            ("limitBytes=0", "limitBytes"),
-            ("sinceSeconds=0", "sinceSeconds"),
-            ("sinceTime=yesterday", "sinceTime"),
-            ("tailLines=x", "tailLines"),
-        ] {
-            let status = Options::parse(query).unwrap_err();
-            assert_eq!(status.code, 422);
-            assert!(status.message.contains(field), "{}", status.message);
-        }
     }
 }

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 /// A stored object. Cheap to clone, never changes; reads like a [`serde_json::Value`].
 pub type Object = Arc<Stored>;
 
+/// The largest object that a request may send, in bytes, as in Kubernetes.
+pub(crate) const MAX_OBJECT: usize = 3 * 1024 * 1024;
+
 /// The value of an object together with its version and, once somebody asked for it, its JSON.
 ///
 /// The JSON is made once and shared by every list, get and watch that sends the object.
@@ -54,6 +57,16 @@ impl Stored {
     pub fn metadata_json(&self) -> Bytes {
         let (json, metadata) = self.serialised();
         json.slice(metadata.clone())
+    }
+
+    /// Appends the object's `PartialObjectMetadata`.
+    pub(crate) fn write_metadata(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(
+            br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#,
+        );
+        let metadata = self.metadata_json();
+        out.extend_from_slice(if metadata.is_empty() { b"{}" } else { &metadata });
+        out.push(b'}');
     }
 
     fn serialised(&self) -> &(Bytes, Range<usize>) {

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::Version;
 use crate::object::ObjectExt;
 use crate::resources::{Registry, Resource, api_version};
 use crate::schema::{self, Merge, Struct, Type};
+use crate::version::Version;
 
 /// `/openapi/v3`.
 pub(crate) fn v3_index(registry: &Registry) -> Value {

@@ -4,12 +4,39 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::PatchKind;
+use crate::object::MAX_OBJECT;
 use crate::resources::Resource;
 use crate::status::{Cause, Result, Status};
 
 /// No patch may have more operations, as in Kubernetes.
 const MAX_OPERATIONS: usize = 10_000;
+
+/// How to read the body of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchKind {
+    /// RFC 6902.
+    Json,
+    /// RFC 7386.
+    Merge,
+    /// Kubernetes' merge, which knows the keys of lists.
+    Strategic,
+    /// Server-side apply.
+    Apply,
+}
+
+impl PatchKind {
+    /// The kind that a content type names.
+    #[must_use]
+    pub fn from_content_type(content_type: &str) -> Option<Self> {
+        Some(match content_type {
+            "application/json-patch+json" => Self::Json,
+            "application/merge-patch+json" => Self::Merge,
+            "application/strategic-merge-patch+json" => Self::Strategic,
+            "application/apply-patch+yaml" => Self::Apply,
+            _ => return None,
+        })
+    }
+}
 
 /// A patch that was read.
 #[derive(Debug)]
@@ -120,8 +147,8 @@ fn apply_json(target: &mut Value, patch: &json_patch::Patch) -> Result<()> {
             && let Some(value) = target.pointer(copy.from.as_str())
         {
             copied += value.to_string().len();
-            if copied > crate::http::MAX_BODY {
-                return Err(Status::too_large(crate::http::MAX_BODY));
+            if copied > MAX_OBJECT {
+                return Err(Status::too_large(MAX_OBJECT));
             }
         }
         json_patch::patch(target, std::slice::from_ref(operation)).map_err(refuse)?;

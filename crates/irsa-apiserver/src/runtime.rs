@@ -4,18 +4,21 @@
 //! names the images that it can really start (the lab's webhook, for one), runs commands for `kubectl exec`, and
 //! writes what they print to the container's [`Log`], from where `kubectl logs` reads it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::api::{Api, BoxFuture};
 use crate::logs::{Log, Logs};
-use crate::object::{Object, ObjectExt};
+use crate::object::ObjectExt;
 use crate::tokens::Tokens;
+
+pub use crate::pod::ContainerRef;
 
 /// What a runtime may use of the cluster; handed to [`Runtime::attach`] before the first pod.
 #[derive(Clone, Debug)]
@@ -46,32 +49,6 @@ pub enum RuntimeError {
     /// The command could not run for another reason.
     #[error("failed to exec in container: {0}")]
     Exec(String),
-}
-
-/// A container of a pod that a node has taken.
-#[derive(Clone, Debug)]
-pub struct ContainerRef {
-    /// The pod as it was when the call was made.
-    pub pod: Object,
-    /// Name of the container (or init container) in it.
-    pub container: String,
-}
-
-impl ContainerRef {
-    /// The container's part of the pod's spec.
-    #[must_use]
-    pub fn spec(&self) -> Option<&Value> {
-        ["initContainers", "containers", "ephemeralContainers"]
-            .iter()
-            .flat_map(|list| self.pod.list_at(&["spec", list]))
-            .find(|container| container.str_at(&["name"]) == self.container)
-    }
-
-    /// Its image; empty when the container does not exist.
-    #[must_use]
-    pub fn image(&self) -> &str {
-        self.spec().map_or("", |spec| spec.str_at(&["image"]))
-    }
 }
 
 /// A container to be started.
@@ -166,5 +143,37 @@ pub trait Runtime: Send + Sync {
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<i32, RuntimeError>> {
         let _ = exec;
         Box::pin(async { Err(RuntimeError::Exec("this runtime runs no commands".into())) })
+    }
+}
+
+/// Which local addresses serve the ports of which containers, and what really runs.
+#[derive(Default)]
+pub(crate) struct Containers {
+    // By uid of the pod and name of the container.
+    running: Mutex<HashMap<(String, String), Arc<dyn Running>>>,
+}
+
+impl Containers {
+    /// The local address that serves a container port of a pod.
+    pub(crate) fn address(&self, pod_uid: &str, port: u16) -> Option<SocketAddr> {
+        let running = self.running.lock();
+        running
+            .iter()
+            .filter(|((uid, _), _)| uid == pod_uid)
+            .flat_map(|(_, container)| container.ports())
+            .find(|(container_port, _)| *container_port == port)
+            .map(|(_, address)| address)
+    }
+
+    pub(crate) fn insert(&self, pod_uid: &str, container: &str, running: Arc<dyn Running>) {
+        self.running
+            .lock()
+            .insert((pod_uid.to_owned(), container.to_owned()), running);
+    }
+
+    pub(crate) fn remove(&self, pod_uid: &str, container: &str) {
+        self.running
+            .lock()
+            .remove(&(pod_uid.to_owned(), container.to_owned()));
     }
 }

@@ -15,12 +15,14 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{Api, BoxFuture};
-use crate::config::{Config, Version};
-use crate::http::Server;
+use crate::config::Config;
+use crate::http::{self, Context};
 use crate::logs::Logs;
+use crate::shutdown::ended;
 use crate::status::Status;
 use crate::store::Store;
 use crate::tokens::Tokens;
+use crate::version::Version;
 use crate::wiring::{self, Setup};
 
 /// Why a server could not start.
@@ -108,24 +110,19 @@ impl ApiServer {
             config,
             version: version.clone(),
             url: url.clone(),
+            token: token.clone(),
             ca_pem: identity.ca_pem.clone(),
             issuer: issuer.clone(),
-            shutdown: ending.clone(),
+            ending: ending.clone(),
         };
-        let extensions = wiring::extend(&setup).await?;
-        let server = Arc::new(Server::new(
-            Arc::clone(&api),
-            version.clone(),
-            token.clone(),
-            extensions.authenticator,
-            extensions.routes,
-            ending.clone(),
-        ));
+        let (context, parts) = wiring::assemble(setup).await?;
+        let (tokens, logs) = (Arc::clone(&context.tokens), Arc::clone(&context.logs));
+        let context = Arc::new(context);
         let acceptor = TlsAcceptor::from(Arc::new(identity.config));
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, acceptor, server, ending.clone()));
+        tasks.spawn(accept(listener, acceptor, context, ending.clone()));
         let namespaces: BoxFuture<'static, ()> = Box::pin(crate::namespaces::run(Arc::clone(&api)));
-        for task in extensions.tasks.into_iter().chain([namespaces]) {
+        for task in parts.into_iter().chain([namespaces]) {
             let mut ending = ending.clone();
             tasks.spawn(async move {
                 tokio::select! {
@@ -144,8 +141,8 @@ impl ApiServer {
             version,
             shutdown,
             tasks,
-            tokens: extensions.tokens,
-            logs: extensions.logs,
+            tokens,
+            logs,
         })
     }
 
@@ -299,7 +296,7 @@ impl Identity {
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    server: Arc<Server>,
+    context: Arc<Context>,
     mut ending: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -309,7 +306,7 @@ async fn accept(
             () = ended(&mut ending) => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, acceptor.clone(), Arc::clone(&server), ending.clone()));
+                    connections.spawn(serve(stream, acceptor.clone(), Arc::clone(&context), ending.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: others have to close first.
@@ -327,7 +324,7 @@ async fn accept(
 async fn serve(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    server: Arc<Server>,
+    context: Arc<Context>,
     mut ending: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
@@ -344,8 +341,8 @@ async fn serve(
         },
     };
     let service = service_fn(move |request| {
-        let server = Arc::clone(&server);
-        async move { Ok::<_, std::convert::Infallible>(server.serve(request).await) }
+        let context = Arc::clone(&context);
+        async move { Ok::<_, std::convert::Infallible>(http::serve(&context, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -368,9 +365,4 @@ async fn serve(
     if let Err(error) = done {
         tracing::debug!(%error, "connection ended");
     }
-}
-
-/// Waits for the server's end. Cancel-safe; a server that was dropped has ended too.
-pub(crate) async fn ended(ending: &mut watch::Receiver<bool>) {
-    let _ = ending.wait_for(|end| *end).await;
 }

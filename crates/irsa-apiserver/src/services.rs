@@ -1,83 +1,21 @@
-//! Cluster IPs of services and their release.
+//! Which pods are behind a service.
 
-use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use serde_json::{Value, json};
 
-use parking_lot::Mutex;
+use crate::object::{Object, ObjectExt};
+use crate::pod::has_ended;
+use crate::selectors::LabelSelector;
+use crate::store::Store;
 
-use crate::status::{Result, Status};
-
-/// The addresses of the service network.
-#[derive(Debug)]
-pub(crate) struct Addresses {
-    first: u32,
-    count: u32,
-    taken: Mutex<(HashSet<u32>, u32)>,
-}
-
-impl Addresses {
-    /// The addresses of an IPv4 network in CIDR form.
-    pub(crate) fn parse(network: &str) -> Result<Self> {
-        let bad = || {
-            Status::bad_request(format!(
-                "service network {network:?} is not an IPv4 network such as 10.100.0.0/16 (prefix 8 to 30)"
-            ))
-        };
-        let (address, prefix) = network.split_once('/').ok_or_else(bad)?;
-        let address: Ipv4Addr = address.parse().map_err(|_| bad())?;
-        let prefix: u32 = prefix.parse().map_err(|_| bad())?;
-        if !(8..=30).contains(&prefix) {
-            return Err(bad());
-        }
-        let size = 1_u32 << (32 - prefix);
-        let first = u32::from(address) & !(size - 1);
-
-        Ok(Self {
-            first,
-            count: size,
-            taken: Mutex::new((HashSet::from([0, size - 1]), 10 % size)),
-        })
-    }
-
-    /// The address of the service `kubernetes`.
-    pub(crate) fn first(&self) -> String {
-        Ipv4Addr::from(self.first + 1).to_string()
-    }
-
-    /// An address that nobody has.
-    pub(crate) fn take(&self) -> Option<String> {
-        let mut taken = self.taken.lock();
-        for _ in 0..self.count {
-            let offset = taken.1;
-            taken.1 = (taken.1 + 1) % self.count;
-            if taken.0.insert(offset) {
-                return Some(Ipv4Addr::from(self.first + offset).to_string());
-            }
-        }
-        None
-    }
-
-    /// Takes a certain address; `false` when it is outside the network or taken.
-    pub(crate) fn take_this(&self, address: &str) -> bool {
-        let Some(offset) = self.offset(address) else {
-            return false;
-        };
-        self.taken.lock().0.insert(offset)
-    }
-
-    /// Gives an address back.
-    pub(crate) fn release(&self, address: &str) {
-        if let Some(offset) = self.offset(address)
-            && offset > 1
-        {
-            self.taken.lock().0.remove(&offset);
-        }
-    }
-
-    fn offset(&self, address: &str) -> Option<u32> {
-        let address: Ipv4Addr = address.parse().ok()?;
-        u32::from(address)
-            .checked_sub(self.first)
-            .filter(|offset| *offset < self.count)
-    }
+/// The pods behind a service that have an address.
+pub(crate) fn backends(store: &Store, service: &Value) -> Vec<Object> {
+    let Some(selector) = service.at(&["spec", "selector"]) else {
+        return Vec::new();
+    };
+    let Ok(selector) = LabelSelector::from_object(Some(&json!({ "matchLabels": selector }))) else {
+        return Vec::new();
+    };
+    store.find("pods", Some(service.namespace()), |pod| {
+        !pod.str_at(&["status", "podIP"]).is_empty() && !has_ended(pod) && selector.matches(pod.labels())
+    })
 }

@@ -6,7 +6,6 @@ mod workloads;
 
 use serde_json::{Value, json};
 
-use crate::http::write_metadata;
 use crate::object::Stored;
 use crate::resources::Resource;
 
@@ -90,7 +89,7 @@ impl Table {
         out.extend_from_slice(format!(r#"{{"cells":{cells},"object":"#).as_bytes());
         match include {
             Include::None => out.extend_from_slice(b"null"),
-            Include::Metadata => write_metadata(out, object),
+            Include::Metadata => object.write_metadata(out),
             Include::Object => out.extend_from_slice(&object.json()),
         }
         out.push(b'}');

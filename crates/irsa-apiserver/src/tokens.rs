@@ -17,7 +17,6 @@ use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Api, Caller};
-use crate::hooks::Authenticator;
 use crate::object::ObjectExt;
 use crate::status::{Cause, Result, Status};
 
@@ -163,7 +162,7 @@ struct Verified {
 
 impl Tokens {
     /// Tokens of `issuer`. The key is made when it is first needed; see [`Tokens::warm_up`].
-    pub(crate) fn new(api: Arc<Api>, issuer: String, version: &crate::config::Version) -> Self {
+    pub(crate) fn new(api: Arc<Api>, issuer: String, version: &crate::version::Version) -> Self {
         Self {
             api,
             issuer,
@@ -572,6 +571,13 @@ impl Tokens {
         Ok(())
     }
 
+    /// Whose token it is; `None` when it is nobody's, has expired, or is meant for another audience than the API.
+    pub(crate) fn authenticate(&self, token: &str) -> Option<Caller> {
+        let verified = self.verify(token).ok()?;
+        let for_api = verified.audiences.iter().any(|audience| audience == API_AUDIENCE);
+        for_api.then(|| caller_of(&verified.claims))
+    }
+
     /// Answers a `TokenReview`.
     #[must_use]
     pub fn review(&self, review: &Value) -> Value {
@@ -620,17 +626,6 @@ impl Tokens {
             "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1",
             "metadata": { "creationTimestamp": null }, "spec": spec, "status": status,
         })
-    }
-}
-
-impl Authenticator for Tokens {
-    fn authenticate(&self, token: &str) -> Option<Caller> {
-        let verified = self.verify(token).ok()?;
-        verified
-            .audiences
-            .iter()
-            .any(|audience| audience == API_AUDIENCE)
-            .then(|| caller_of(&verified.claims))
     }
 }
 

@@ -1,79 +1,69 @@
-//! Where admission, tokens, controllers, node agents and the paths that are not plain objects join the server.
+//! Puts the parts of the server together: admission, tokens, controllers, node agents, and what the routes share.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::admission::Chain;
-use crate::agent::{Agent, Containers, Parts};
+use crate::agent::{Agent, Parts};
 use crate::api::{Admission, Api, BoxFuture};
-use crate::config::{Config, Version};
+use crate::config::Config;
 use crate::controllers;
-use crate::exec::ExecRoutes;
-use crate::hooks::{Authenticator, Routes};
-use crate::logs::{LogRoutes, Logs};
-use crate::oidc::TokenRoutes;
-use crate::runtime::Cluster;
-use crate::server::Error;
+use crate::http::Context;
+use crate::logs::Logs;
+use crate::runtime::{Cluster, Containers};
+use crate::status::Result;
 use crate::tokens::Tokens;
+use crate::version::Version;
 
-/// What the server knows of itself when the others join.
-#[derive(Debug)]
+/// What the server knows of itself before the parts are put together.
 pub(crate) struct Setup {
     /// The API, with the objects of a new cluster in it.
     pub(crate) api: Arc<Api>,
-    /// Settings.
     pub(crate) config: Config,
-    /// Version of the cluster.
     pub(crate) version: Version,
     /// `https://127.0.0.1:PORT`.
     pub(crate) url: String,
+    /// Bearer token of the administrator.
+    pub(crate) token: String,
     /// The CA of the API server's certificate.
     pub(crate) ca_pem: String,
     /// Issuer of service account tokens.
     pub(crate) issuer: String,
     /// Becomes true when the server is to end.
-    pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) ending: watch::Receiver<bool>,
 }
 
-/// What joins the server.
-pub(crate) struct Extensions {
-    /// Knows service account tokens.
-    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
-    /// Asked in this order.
-    pub(crate) routes: Vec<Arc<dyn Routes>>,
-    /// Run until the server ends, when they are dropped.
-    pub(crate) tasks: Vec<BoxFuture<'static, ()>>,
-    /// Service account tokens, for the server's owner.
-    pub(crate) tokens: Arc<Tokens>,
-    /// What containers printed, for the server's owner.
-    pub(crate) logs: Arc<Logs>,
-}
+/// Tasks that run until the server ends, when they are dropped.
+pub(crate) type Tasks = Vec<BoxFuture<'static, ()>>;
 
-/// Builds everything that joins the server; called once, before the server answers its first request. Nodes, service
-/// accounts and the CA's ConfigMaps are there when this returns.
-pub(crate) async fn extend(setup: &Setup) -> Result<Extensions, Error> {
-    let api = &setup.api;
-    let tokens = Arc::new(Tokens::new(Arc::clone(api), setup.issuer.clone(), &setup.version));
+/// Builds everything; called once, before the server answers its first request. Nodes, service accounts and the CA's
+/// ConfigMaps are there when this returns.
+///
+/// # Errors
+/// The pod network cannot be used, or the first objects cannot be stored.
+pub(crate) async fn assemble(setup: Setup) -> Result<(Context, Tasks)> {
+    let Setup { api, config, .. } = setup;
+    let tokens = Arc::new(Tokens::new(Arc::clone(&api), setup.issuer, &setup.version));
     let logs = Arc::new(Logs::default());
     let containers = Arc::new(Containers::default());
-    let admission = Arc::new(Chain::new(Arc::downgrade(api), Arc::clone(&containers)));
+    let admission = Arc::new(Chain::new(Arc::downgrade(&api), Arc::clone(&containers)));
     api.set_admission(Arc::clone(&admission) as Arc<dyn Admission>);
     let agent = Agent::new(Parts {
-        api: Arc::clone(api),
+        api: Arc::clone(&api),
         version: setup.version.clone(),
-        nodes: setup.config.nodes.clone(),
-        pod_network: setup.config.pod_network.clone(),
-        pace: setup.config.pace,
-        runtime: setup.config.runtime.clone(),
+        nodes: config.nodes,
+        pod_network: config.pod_network,
+        pace: config.pace,
+        runtime: config.runtime.clone(),
         logs: Arc::clone(&logs),
         containers: Arc::clone(&containers),
     })?;
-    controllers::prepare(api, &setup.ca_pem).await?;
+    controllers::prepare(&api, &setup.ca_pem).await?;
     agent.register().await?;
-    if let Some(runtime) = &setup.config.runtime {
+    if let Some(runtime) = &config.runtime {
         runtime.attach(Cluster {
-            api: Arc::clone(api),
+            api: Arc::clone(&api),
             tokens: Arc::clone(&tokens),
             logs: Arc::clone(&logs),
             url: setup.url.clone(),
@@ -81,40 +71,29 @@ pub(crate) async fn extend(setup: &Setup) -> Result<Extensions, Error> {
         });
     }
 
-    let mut tasks = controllers::essential(api, &setup.ca_pem);
-    if setup.config.controllers {
-        tasks.extend(controllers::workloads(api));
+    let mut tasks = controllers::essential(&api, &setup.ca_pem);
+    if config.controllers {
+        tasks.extend(controllers::workloads(&api));
         tasks.push(Box::pin(Arc::clone(&agent).run()));
         tasks.push(Box::pin(agent.heartbeats()));
     }
     let early = Arc::clone(&tokens);
     tasks.push(Box::pin(async move {
-        // Not waited for by anybody: the first token makes the key itself when this is not done yet.
+        // Nobody waits for this: the first token makes the key itself when it is not there yet.
         let _ = tokio::task::spawn_blocking(move || early.warm_up()).await;
     }));
-    let routes: Vec<Arc<dyn Routes>> = vec![
-        Arc::new(TokenRoutes::new(
-            Arc::clone(&tokens),
-            setup.url.clone(),
-            setup.config.anonymous_discovery,
-        )),
-        Arc::new(LogRoutes {
-            logs: Arc::clone(&logs),
-            ending: setup.shutdown.clone(),
-        }),
-        Arc::new(ExecRoutes {
-            runtime: setup.config.runtime.clone(),
-            logs: Arc::clone(&logs),
-            containers,
-            admission,
-            ending: setup.shutdown.clone(),
-        }),
-    ];
-    Ok(Extensions {
-        authenticator: Some(Arc::clone(&tokens) as Arc<dyn Authenticator>),
-        routes,
-        tasks,
+    let context = Context {
+        api,
+        version: setup.version,
+        url: setup.url,
+        admin_token: setup.token,
         tokens,
+        anonymous_discovery: config.anonymous_discovery,
         logs,
-    })
+        runtime: config.runtime,
+        containers,
+        admission,
+        ending: setup.ending,
+    };
+    Ok((context, tasks))
 }

@@ -20,10 +20,11 @@ use rustls_pki_types::pem::PemObject as _;
 use tokio::net::TcpStream;
 
 use super::hook::{Hook, Target};
-use crate::agent::Containers;
 use crate::api::Api;
-use crate::controllers::{backends, target_port};
 use crate::object::ObjectExt;
+use crate::pod::target_port;
+use crate::runtime::Containers;
+use crate::services::backends;
 
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 10 * 1024 * 1024;
@@ -62,7 +63,7 @@ impl Resolver {
             return say(format!("no service port {port} found for service {name:?}"));
         };
         let ready = |pod: &&crate::object::Object| {
-            pod.deletion_timestamp().is_none() && crate::controllers::pods::is_ready(pod.value())
+            pod.deletion_timestamp().is_none() && crate::pod::is_ready(pod.value())
         };
         let mut found: Vec<SocketAddr> = backends(api.store(), service.value())
             .iter()

@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{NodeConfig, Version};
-use crate::controllers::pods::set_condition;
+use crate::conditions::set_condition;
+use crate::config::NodeConfig;
 use crate::object::{ObjectExt, entry_object, now};
+use crate::version::{Version, architecture};
 
 /// A node as EKS's agent registers it.
 pub(crate) fn node(config: &NodeConfig, index: usize, version: &Version) -> Value {
     let mut labels = Map::new();
-    let arch = super::node_architecture();
+    let arch = architecture();
     for (key, value) in [
         ("beta.kubernetes.io/arch", arch),
         ("beta.kubernetes.io/instance-type", "m5.large"),
@@ -258,7 +259,7 @@ pub(crate) fn write_pod(pod: &mut Value, containers: &[Container], at: &Placemen
     let phase = phase(pod, containers);
     let gates = pod.list_at(&["spec", "readinessGates"]).to_vec();
     let gated = gates.iter().any(|gate| {
-        crate::controllers::pods::condition(pod, gate.str_at(&["conditionType"]))
+        crate::conditions::condition(pod, gate.str_at(&["conditionType"]))
             .is_none_or(|condition| condition.str_at(&["status"]) != "True")
     });
     let qos = quality(pod);
@@ -421,7 +422,7 @@ mod tests {
             started: "2026-11-24T07:07:00Z".into(),
         };
         write_pod(&mut pod, &containers, &at);
-        assert!(crate::controllers::pods::is_ready(&pod));
+        assert!(crate::pod::is_ready(&pod));
         assert_eq!(pod["status"]["podIPs"][0]["ip"], "192.168.0.10");
         let first = pod.clone();
         write_pod(&mut pod, &containers, &at);
@@ -433,10 +434,10 @@ mod tests {
         let (mut pod, containers) = with("Always", [ended(0), running(), running(), running()]);
         pod["spec"]["readinessGates"] = json!([{ "conditionType": "example.com/traffic" }]);
         write_pod(&mut pod, &containers, &Placement::default());
-        assert!(!crate::controllers::pods::is_ready(&pod));
+        assert!(!crate::pod::is_ready(&pod));
         set_condition(&mut pod, "example.com/traffic", "True", "", "");
         write_pod(&mut pod, &containers, &Placement::default());
-        assert!(crate::controllers::pods::is_ready(&pod));
+        assert!(crate::pod::is_ready(&pod));
     }
 
     #[test]
@@ -444,7 +445,7 @@ mod tests {
         let (mut pod, mut containers) = with("Always", [ended(0), running(), running(), running()]);
         containers[3].ready = false;
         write_pod(&mut pod, &containers, &Placement::default());
-        let ready = crate::controllers::pods::condition(&pod, "Ready").unwrap();
+        let ready = crate::conditions::condition(&pod, "Ready").unwrap();
         assert_eq!(ready["message"], "containers with unready status: [b]");
     }
 

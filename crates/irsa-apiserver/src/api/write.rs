@@ -8,7 +8,7 @@ use super::prepare::{
     bump_generation, check_fields, check_identity, check_kind, check_patched, generate_name, may_go,
     prepare_create, prepare_update, same_state,
 };
-use super::{AdmissionRequest, Api, Caller, Operation};
+use super::{AdmissionRequest, Api, Caller, Operation, PatchKind};
 use crate::managed::{self, Manager};
 use crate::object::{Object, ObjectExt, Stored, metadata_mut};
 use crate::patch;
@@ -51,33 +51,6 @@ pub struct Written {
     pub created: bool,
     /// Texts for `Warning` headers.
     pub warnings: Vec<String>,
-}
-
-/// How to read the body of a patch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PatchKind {
-    /// RFC 6902.
-    Json,
-    /// RFC 7386.
-    Merge,
-    /// Kubernetes' merge, which knows the keys of lists.
-    Strategic,
-    /// Server-side apply.
-    Apply,
-}
-
-impl PatchKind {
-    /// The kind that a content type names.
-    #[must_use]
-    pub fn from_content_type(content_type: &str) -> Option<Self> {
-        Some(match content_type {
-            "application/json-patch+json" => Self::Json,
-            "application/merge-patch+json" => Self::Merge,
-            "application/strategic-merge-patch+json" => Self::Strategic,
-            "application/apply-patch+yaml" => Self::Apply,
-            _ => return None,
-        })
-    }
 }
 
 /// How often a write is tried again because somebody else wrote in between.

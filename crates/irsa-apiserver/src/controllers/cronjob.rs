@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use self::schedule::Schedule;
 use super::Context;
-use super::pods::{condition, controller_reference, is_controlled_by};
+use super::pods::{controller_reference, is_controlled_by};
 use super::queue::{Controller, Key, owners};
 use crate::api::{BoxFuture, DeleteOptions, WriteOptions};
+use crate::conditions::condition;
 use crate::object::{Object, ObjectExt, entry_object};
 use crate::status::Result;
 use crate::store::Event;

@@ -7,15 +7,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::pods::{
-    Availability, availability, claim, create, delete, from_template, has_ended, int_or_percent, is_ready,
-    set_count,
-};
+use super::pods::{claim, create, delete, from_template, int_or_percent, set_count};
 use super::queue::{Controller, Key, adopters, owners};
 use super::revisions::{self, History, POD_LABEL};
 use super::scheduler::{daemon_fits, selector_of};
 use crate::api::BoxFuture;
 use crate::object::{Object, ObjectExt, entry_object};
+use crate::pod::{Availability, availability, has_ended, is_ready};
 use crate::status::{Result, Status};
 use crate::store::Event;
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::pods::{claim, condition, controller_reference, remove_condition, set_condition_at, set_count};
+use super::pods::{claim, controller_reference, set_count};
 use super::queue::{Controller, Key, adopters, owners};
 use super::scheduler::selector_of;
 use super::{Context, hash};
 use crate::api::{BoxFuture, DeleteOptions, WriteOptions};
+use crate::conditions::{condition, remove_condition, set_condition_at};
 use crate::object::{Object, ObjectExt, entry_object};
 use crate::status::Result;
 use crate::store::Event;
@@ -386,7 +387,7 @@ impl Deployments {
             .find("pods", Some(deployment.namespace()), |pod| {
                 pod.controller()
                     .is_some_and(|owner| sets.old.iter().any(|set| set.uid() == owner.str_at(&["uid"])))
-                    && !super::pods::has_ended(pod)
+                    && !crate::pod::has_ended(pod)
             })
             .is_empty();
         if scaled || !gone {

@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Context;
-use super::pods::{has_ended, int_or_percent, is_ready, set_condition};
+use super::pods::int_or_percent;
 use super::queue::{Controller, Key};
 use crate::api::BoxFuture;
+use crate::conditions::set_condition;
 use crate::object::{Object, ObjectExt, entry_object};
+use crate::pod::{has_ended, is_ready};
 use crate::selectors::LabelSelector;
 use crate::status::Result;
 use crate::store::Event;

@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::hash;
-use super::pods::{controller_reference, has_ended, is_ready};
+use super::pods::controller_reference;
 use super::queue::{Controller, Key};
 use crate::api::{BoxFuture, WriteOptions};
 use crate::object::{Object, ObjectExt};
+use crate::pod::{is_ready, target_port};
 use crate::selectors::LabelSelector;
+use crate::services::backends;
 use crate::status::Result;
 use crate::store::Event;
 
@@ -19,43 +21,6 @@ const SLICES: &str = "endpointslices.discovery.k8s.io";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 
 pub(crate) struct Endpoints(pub(crate) Context);
-
-/// The number of a service port's target in a pod: a number, or the name of a container port.
-pub(crate) fn target_port(pod: &Value, port: &Value) -> Option<u16> {
-    match port.get("targetPort") {
-        Some(Value::String(name)) => {
-            if let Ok(number) = name.parse() {
-                return Some(number);
-            }
-            let containers = pod.list_at(&["spec", "containers"]).iter();
-            let sidecars = pod.list_at(&["spec", "initContainers"]).iter();
-            containers
-                .chain(sidecars)
-                .flat_map(|container| container.list_at(&["ports"]))
-                .find(|port| port.str_at(&["name"]) == name)
-                .and_then(|port| u16::try_from(port.int_at(&["containerPort"])?).ok())
-        }
-        Some(Value::Number(number)) if number.as_u64() != Some(0) => {
-            number.as_u64().and_then(|number| u16::try_from(number).ok())
-        }
-        _ => port
-            .int_at(&["port"])
-            .and_then(|number| u16::try_from(number).ok()),
-    }
-}
-
-/// The pods behind a service.
-pub(crate) fn backends(store: &crate::store::Store, service: &Value) -> Vec<Object> {
-    let Some(selector) = service.at(&["spec", "selector"]) else {
-        return Vec::new();
-    };
-    let Ok(selector) = LabelSelector::from_object(Some(&json!({ "matchLabels": selector }))) else {
-        return Vec::new();
-    };
-    store.find("pods", Some(service.namespace()), |pod| {
-        !pod.str_at(&["status", "podIP"]).is_empty() && !has_ended(pod) && selector.matches(pod.labels())
-    })
-}
 
 /// Addresses that serve the same ports.
 #[derive(Default)]

@@ -8,13 +8,12 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::pods::{
-    condition, create, delete, from_template, has_ended, is_active, is_controlled_by, is_ready,
-    set_condition_at, set_count,
-};
+use super::pods::{create, delete, from_template, is_controlled_by, set_count};
 use super::queue::{Controller, Key, owners};
 use crate::api::{BoxFuture, DeleteOptions, Propagation};
+use crate::conditions::{condition, set_condition_at};
 use crate::object::{Object, ObjectExt, entry_object, now};
+use crate::pod::{has_ended, is_active, is_ready};
 use crate::status::Result;
 use crate::store::{Change, Event};
 

@@ -1,132 +1,14 @@
 //! What controllers ask about pods, and how they make and claim them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Api, Caller, DeleteOptions, WriteOptions};
-use crate::object::{Object, ObjectExt, entry_object, metadata_mut, now};
+use crate::object::{Object, ObjectExt, metadata_mut};
+use crate::pod::has_ended;
 use crate::selectors::LabelSelector;
 use crate::status::Result;
-
-/// The condition of a type.
-pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    object
-        .list_at(&["status", "conditions"])
-        .iter()
-        .find(|condition| condition.str_at(&["type"]) == kind)
-}
-
-/// Whether a pod's `Ready` condition is true.
-pub(crate) fn is_ready(pod: &Value) -> bool {
-    condition(pod, "Ready").is_some_and(|ready| ready.str_at(&["status"]) == "True")
-}
-
-/// Whether a pod has neither ended nor been told to.
-pub(crate) fn is_active(pod: &Value) -> bool {
-    !has_ended(pod) && pod.deletion_timestamp().is_none()
-}
-
-/// Whether all containers of a pod have ended for good.
-pub(crate) fn has_ended(pod: &Value) -> bool {
-    matches!(pod.str_at(&["status", "phase"]), "Succeeded" | "Failed")
-}
-
-/// How far a pod is from being available.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Availability {
-    /// Ready for long enough.
-    Available,
-    /// Ready, and available after this time.
-    In(Duration),
-    /// Not ready.
-    No,
-}
-
-/// Whether a pod has been ready for `min_ready` seconds.
-pub(crate) fn availability(pod: &Value, min_ready: i64, at: Timestamp) -> Availability {
-    if !is_ready(pod) {
-        return Availability::No;
-    }
-    if min_ready <= 0 {
-        return Availability::Available;
-    }
-    let since = condition(pod, "Ready")
-        .and_then(|ready| ready.str_at(&["lastTransitionTime"]).parse::<Timestamp>().ok())
-        .unwrap_or(at);
-    let left = since.as_second() + min_ready - at.as_second();
-    match u64::try_from(left) {
-        Ok(left) if left > 0 => Availability::In(Duration::from_secs(left)),
-        _ => Availability::Available,
-    }
-}
-
-/// Sets a condition; its transition time changes only with its status.
-pub(crate) fn set_condition(status: &mut Value, kind: &str, value: &str, reason: &str, message: &str) {
-    set_condition_at(status, kind, value, reason, message, &[]);
-}
-
-/// Like [`set_condition`], with further times to be set to now when anything changes (`lastUpdateTime`).
-pub(crate) fn set_condition_at(
-    status: &mut Value,
-    kind: &str,
-    value: &str,
-    reason: &str,
-    message: &str,
-    times: &[&str],
-) {
-    let conditions = entry_object(status, "status")
-        .entry("conditions")
-        .or_insert_with(|| json!([]));
-    if !conditions.is_array() {
-        *conditions = json!([]);
-    }
-    let Some(conditions) = conditions.as_array_mut() else {
-        return;
-    };
-    let at = now();
-    let mut fresh = json!({ "type": kind, "status": value });
-    for time in times {
-        fresh[*time] = at.as_str().into();
-    }
-    fresh["lastTransitionTime"] = at.as_str().into();
-    if !reason.is_empty() {
-        fresh["reason"] = reason.into();
-    }
-    if !message.is_empty() {
-        fresh["message"] = message.into();
-    }
-    let found = conditions.iter_mut().find(|one| one.str_at(&["type"]) == kind);
-    match found {
-        Some(present) => {
-            if present.str_at(&["status"]) == value {
-                fresh["lastTransitionTime"] = present
-                    .get("lastTransitionTime")
-                    .cloned()
-                    .unwrap_or_else(|| at.into());
-            }
-            let same = ["status", "reason", "message"]
-                .iter()
-                .all(|key| present.get(*key) == fresh.get(*key));
-            if !same {
-                *present = fresh;
-            }
-        }
-        None => conditions.push(fresh),
-    }
-}
-
-/// Removes a condition.
-pub(crate) fn remove_condition(object: &mut Value, kind: &str) {
-    if let Some(Value::Array(conditions)) = object
-        .get_mut("status")
-        .and_then(|status| status.get_mut("conditions"))
-    {
-        conditions.retain(|condition| condition.str_at(&["type"]) != kind);
-    }
-}
 
 /// Sets an integer of a status that Go leaves out when it is zero.
 pub(crate) fn set_count(status: &mut Map<String, Value>, key: &str, count: i64) {

@@ -6,14 +6,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Context;
-use super::pods::{
-    Availability, availability, claim, condition, create, delete, from_template, is_active, is_ready,
-    remove_condition, set_condition, set_count,
-};
+use super::pods::{claim, create, delete, from_template, set_count};
 use super::queue::{Controller, Key, adopters, owners};
 use super::scheduler::selector_of;
 use crate::api::BoxFuture;
+use crate::conditions::{condition, remove_condition, set_condition};
 use crate::object::{Object, ObjectExt, entry_object};
+use crate::pod::{Availability, availability, is_active, is_ready};
 use crate::status::{Result, Status};
 use crate::store::Event;
 

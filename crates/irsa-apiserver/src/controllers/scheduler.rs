@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::pods::{has_ended, set_condition};
 use super::queue::{Controller, Key};
 use crate::api::{Api, BoxFuture};
+use crate::conditions::set_condition;
 use crate::object::{Object, ObjectExt, entry_object};
+use crate::pod::has_ended;
 use crate::selectors::LabelSelector;
 use crate::status::Result;
 use crate::store::{Change, Event, StoreError};

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::pods::{Availability, availability, claim, from_template, has_ended, is_ready};
+use super::pods::{claim, from_template};
 use super::queue::{Controller, Key, adopters, owners};
 use super::revisions::{self, History, POD_LABEL};
 use super::scheduler::selector_of;
 use crate::api::{BoxFuture, DeleteOptions, WriteOptions};
 use crate::object::{Object, ObjectExt, entry_object};
+use crate::pod::{Availability, availability, has_ended, is_ready};
 use crate::status::Result;
 use crate::store::Event;
 

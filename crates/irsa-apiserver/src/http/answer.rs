@@ -1,13 +1,18 @@
 //! Making answers.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use http::{Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
-use crate::hooks::Body;
 use crate::status::Status;
+
+/// Body of every answer.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 

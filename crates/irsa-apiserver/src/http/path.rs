@@ -1,11 +1,27 @@
 //! Paths and queries.
 
-use crate::hooks::Addressed;
 use crate::status::{Result, Status};
+
+/// What a path names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// API group; empty for the core group and for paths outside the API.
+    pub(crate) group: String,
+    /// Version of the group.
+    pub(crate) version: String,
+    /// Namespace; empty when the path has none.
+    pub(crate) namespace: String,
+    /// Plural name of the resource; empty for paths outside the API.
+    pub(crate) plural: String,
+    /// Name; empty for collections.
+    pub(crate) name: String,
+    /// Subresource and whatever follows it.
+    pub(crate) subresource: String,
+}
 
 /// Takes a path apart: `/api/v1/namespaces/NS/pods/NAME/log`, `/apis/apps/v1/deployments`.
 /// Paths that are no objects come back without `plural`.
-pub(crate) fn parse(path: &str) -> Result<Addressed> {
+pub(crate) fn parse(path: &str) -> Result<Address> {
     let segments = path
         .split('/')
         .filter(|segment| !segment.is_empty())
@@ -13,7 +29,7 @@ pub(crate) fn parse(path: &str) -> Result<Addressed> {
         .collect::<Option<Vec<String>>>()
         .ok_or_else(|| Status::bad_request("the path is not UTF-8 after percent-decoding"))?;
     let mut segments = segments.into_iter();
-    let mut at = Addressed::default();
+    let mut at = Address::default();
     match segments.next().as_deref() {
         Some("api") => {}
         Some("apis") => at.group = segments.next().unwrap_or_default(),
@@ -130,8 +146,8 @@ mod tests {
         plural: &str,
         name: &str,
         subresource: &str,
-    ) -> Addressed {
-        Addressed {
+    ) -> Address {
+        Address {
             group: group.into(),
             version: version.into(),
             namespace: namespace.into(),

@@ -14,12 +14,13 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::read::{Selection, check_versions, write_metadata, write_object};
-use super::{Asked, Form, Server, answer};
-use crate::hooks::Body;
+use super::read::{Selection, check_version, check_versions, write_object};
+use crate::http::answer::{self, Body};
+use crate::http::asked::{Asked, Context};
+use crate::http::negotiate::Form;
 use crate::object::{Object, ObjectExt, Stored, metadata_mut};
 use crate::resources::{Resource, api_version};
-use crate::server::ended;
+use crate::shutdown::ended;
 use crate::status::{Cause, Result, Status};
 use crate::store::{Change, Event, Watch};
 use crate::table;
@@ -48,7 +49,7 @@ impl Frames {
         out.extend_from_slice(b"\",\"object\":");
         match self.form {
             Form::Objects => write_object(out, &self.resource, &self.version, object),
-            Form::Metadata => write_metadata(out, object),
+            Form::Metadata => object.write_metadata(out),
             Form::Table => {
                 let metadata = json!({ "resourceVersion": object.str_at(&["metadata", "resourceVersion"]) });
                 let mut table = table::Table::new(&self.resource, &self.version);
@@ -200,95 +201,93 @@ impl State {
     }
 }
 
-impl Server {
-    pub(super) fn watch(&self, asked: &Asked<'_>) -> Result<Response<Body>> {
-        let form = Form::of(asked.headers)?;
-        let selection = Selection::of(asked)?;
-        let query = asked.query;
-        let bookmarks = query.flag("allowWatchBookmarks");
-        let wanted = query.get("resourceVersion");
-        let send_initial = query
-            .get("sendInitialEvents")
-            .map(|_| query.flag("sendInitialEvents"));
-        let matching = query.get("resourceVersionMatch");
-        let refuse = |field: &str, detail: &str| {
-            Err(Status::invalid(
-                "ListOptions",
-                "meta.k8s.io",
-                "",
-                &[Cause::forbidden(field, detail)],
-            ))
-        };
-        match (send_initial, matching) {
-            (Some(_), Some("NotOlderThan")) => {}
-            (Some(_), _) => {
-                return refuse(
-                    "resourceVersionMatch",
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                );
-            }
-            (None, Some(_)) => {
-                return refuse(
-                    "resourceVersionMatch",
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                );
-            }
-            (None, None) => check_versions(wanted, None, None)?,
+pub(crate) fn serve(context: &Context, asked: &Asked<'_>) -> Result<Response<Body>> {
+    let form = Form::of(asked.headers)?;
+    let selection = Selection::of(asked)?;
+    let query = asked.query;
+    let bookmarks = query.flag("allowWatchBookmarks");
+    let wanted = query.get("resourceVersion");
+    let send_initial = query
+        .get("sendInitialEvents")
+        .map(|_| query.flag("sendInitialEvents"));
+    let matching = query.get("resourceVersionMatch");
+    let refuse = |field: &str, detail: &str| {
+        Err(Status::invalid(
+            "ListOptions",
+            "meta.k8s.io",
+            "",
+            &[Cause::forbidden(field, detail)],
+        ))
+    };
+    match (send_initial, matching) {
+        (Some(_), Some("NotOlderThan")) => {}
+        (Some(_), _) => {
+            return refuse(
+                "resourceVersionMatch",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            );
         }
-        let life = match query.int("timeoutSeconds")? {
-            Some(seconds) if seconds > 0 => {
-                Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX).min(86_400))
-            }
-            _ => DEFAULT_LIFE,
-        };
-        let version = match wanted.map(str::parse::<u64>) {
-            None => 0,
-            Some(Ok(version)) => version,
-            Some(Err(_)) => return self.check_version(wanted).map(|_| answer::text("")),
-        };
-
-        let storage = &asked.resource.storage;
-        let store = self.api.store();
-        let initial_wanted = send_initial.unwrap_or(version == 0);
-        let (initial, from) = if initial_wanted {
-            let listing = store.page(storage, asked.scope(), None, usize::MAX, |object| {
-                selection.matches(object)
-            });
-            (listing.items, listing.resource_version)
-        } else if version == 0 {
-            (Vec::new(), store.resource_version())
-        } else {
-            (Vec::new(), version)
-        };
-        let now = Instant::now();
-        let state = State {
-            frames: Frames {
-                resource: Arc::clone(&asked.resource),
-                version: asked.at.version.clone(),
-                form,
-                include: table::Include::of(query.get("includeObject")),
-                columns_sent: false,
-            },
-            selection,
-            namespace: asked.scope().map(str::to_owned),
-            initial: initial.into_iter(),
-            initial_end: send_initial == Some(true) && bookmarks,
-            watch: store.watch(storage, from),
-            bookmarks,
-            next_bookmark: now + BOOKMARK_EVERY,
-            deadline: now + life,
-            ending: self.ending.clone(),
-            over: false,
-        };
-        let frames = stream::unfold(state, |mut state| async move {
-            let chunk = state.next().await?;
-            Some((Ok::<_, Infallible>(Frame::data(Bytes::from(chunk))), state))
-        });
-        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
-        *response.status_mut() = StatusCode::OK;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(response)
+        (None, Some(_)) => {
+            return refuse(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
+        }
+        (None, None) => check_versions(wanted, None, None)?,
     }
+    let life = match query.int("timeoutSeconds")? {
+        Some(seconds) if seconds > 0 => {
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX).min(86_400))
+        }
+        _ => DEFAULT_LIFE,
+    };
+    let version = match wanted.map(str::parse::<u64>) {
+        None => 0,
+        Some(Ok(version)) => version,
+        Some(Err(_)) => return check_version(context, wanted).map(|_| answer::text("")),
+    };
+
+    let storage = &asked.resource.storage;
+    let store = context.api.store();
+    let initial_wanted = send_initial.unwrap_or(version == 0);
+    let (initial, from) = if initial_wanted {
+        let listing = store.page(storage, asked.scope(), None, usize::MAX, |object| {
+            selection.matches(object)
+        });
+        (listing.items, listing.resource_version)
+    } else if version == 0 {
+        (Vec::new(), store.resource_version())
+    } else {
+        (Vec::new(), version)
+    };
+    let now = Instant::now();
+    let state = State {
+        frames: Frames {
+            resource: Arc::clone(&asked.resource),
+            version: asked.at.version.clone(),
+            form,
+            include: table::Include::of(query.get("includeObject")),
+            columns_sent: false,
+        },
+        selection,
+        namespace: asked.scope().map(str::to_owned),
+        initial: initial.into_iter(),
+        initial_end: send_initial == Some(true) && bookmarks,
+        watch: store.watch(storage, from),
+        bookmarks,
+        next_bookmark: now + BOOKMARK_EVERY,
+        deadline: now + life,
+        ending: context.ending.clone(),
+        over: false,
+    };
+    let frames = stream::unfold(state, |mut state| async move {
+        let chunk = state.next().await?;
+        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(chunk))), state))
+    });
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    *response.status_mut() = StatusCode::OK;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
