@@ -1,13 +1,13 @@
 //! Any text as a trust policy: read and asked, or refused with a sentence.
 #![no_main]
 
-use irsa_sts::trust::{Context, Principal, TrustPolicy};
+use irsa_sts::trust::{ConditionKeys, Principal, TrustPolicy};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     match TrustPolicy::from_json(text) {
         Ok(policy) => {
-            let mut context = Context::new();
+            let mut context = ConditionKeys::new();
             context.set("oidc.example:sub", "system:serviceaccount:kube-system:aws-node");
             context.set("oidc.example:aud", "sts.amazonaws.com");
             let principal = Principal::Federated {

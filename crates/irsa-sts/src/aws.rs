@@ -1,38 +1,24 @@
-//! One AWS in one process: its state, how a request finds its service, and what can be changed while it runs.
+//! One AWS in one process: routes each request to its service by host name, and changes the state while it runs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use jiff::Timestamp;
-use parking_lot::RwLock;
+use jiff::fmt::rfc2822::DateTimePrinter;
 
-use crate::call::Service;
-use crate::call::{Call, EventSink};
+use crate::call::EventSink;
 use crate::config::{Account, Clock, Config, ConfigError, OidcProvider, Role, TokenVersion, User};
 use crate::connection::Connection;
-use crate::directory::Directory;
-use crate::fault::{Faults, RegionFault};
-use crate::host::Endpoint;
-use crate::token::TokenMaker;
+use crate::fault::RegionFault;
+use crate::host::{Endpoint, Service};
+use crate::state::State;
 
 /// STS and S3 with everything behind them. Cheap to clone; all clones are the same AWS.
 #[derive(Clone)]
 pub struct Aws {
-    inner: Arc<Inner>,
-}
-
-/// The state that all clones share.
-pub(crate) struct Inner {
-    pub(crate) directory: RwLock<Directory>,
-    pub(crate) faults: Faults,
-    pub(crate) tokens: TokenMaker,
-    clock: RwLock<Clock>,
-    pub(crate) events: RwLock<Option<Arc<dyn EventSink>>>,
-    pub(crate) global_accepts_local_region: bool,
-    pub(crate) web_identity_leeway: Duration,
-    pub(crate) s3: crate::s3::S3,
+    state: Arc<State>,
 }
 
 impl std::fmt::Debug for Aws {
@@ -48,31 +34,8 @@ impl Aws {
     /// When something in `config` cannot be: an account id that is not twelve digits, a trust policy with an
     /// operator that does not exist, …
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let tokens =
-            TokenMaker::new(config.seed).map_err(|error| ConfigError::value("seed", error.to_string()))?;
-        let mut directory = Directory::default();
-        let mut buckets = Vec::new();
-        for account in config.accounts {
-            buckets.extend(
-                account
-                    .buckets
-                    .iter()
-                    .map(|bucket| (account.id.clone(), bucket.clone())),
-            );
-            directory.add_account(account)?;
-        }
-        let s3 = crate::s3::S3::new(&buckets).map_err(|message| ConfigError::value("buckets", message))?;
         Ok(Self {
-            inner: Arc::new(Inner {
-                directory: RwLock::new(directory),
-                faults: Faults::default(),
-                tokens,
-                clock: RwLock::new(config.clock),
-                events: RwLock::new(config.events),
-                global_accepts_local_region: config.global_accepts_local_region,
-                web_identity_leeway: config.web_identity_leeway.unwrap_or(Duration::from_secs(300)),
-                s3,
-            }),
+            state: Arc::new(State::new(config)?),
         })
     }
 
@@ -84,12 +47,13 @@ impl Aws {
             return not_an_endpoint(&connection.host);
         };
         let mut response = match endpoint.service {
-            Service::Sts => crate::sts::handle(&self.inner, request, connection, &endpoint).await,
-            Service::S3 => crate::s3::handle(self, request, connection, &endpoint).await,
+            Service::Sts => crate::sts::handle(&self.state, request, connection, &endpoint).await,
+            Service::S3 => crate::s3::handle(&self.state, request, connection, &endpoint),
         };
         // Clients correct their clock by this header when a signature is refused for its time.
-        let date = http_date(self.now());
-        response.headers_mut().entry(header::DATE).or_insert(date);
+        if let Some(date) = http_date(self.now()) {
+            response.headers_mut().entry(header::DATE).or_insert(date);
+        }
         response
     }
 
@@ -102,27 +66,17 @@ impl Aws {
     /// The time by the injected clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.inner.now()
-    }
-
-    /// The shared state, for the services of this crate.
-    pub(crate) fn inner(&self) -> &Inner {
-        &self.inner
+        self.state.now()
     }
 
     /// What time it is from now on: what happens to tokens and sessions later can be seen without waiting.
     pub fn set_clock(&self, clock: Clock) {
-        *self.inner.clock.write() = clock;
+        *self.state.clock.write() = clock;
     }
 
     /// Who is told of every call from now on.
     pub fn set_events(&self, sink: Option<Arc<dyn EventSink>>) {
-        *self.inner.events.write() = sink;
-    }
-
-    /// Hands one call to the event sink. For the services of this crate.
-    pub(crate) fn record(&self, call: Call) {
-        self.inner.record(call);
+        *self.state.events.write() = sink;
     }
 }
 
@@ -133,16 +87,7 @@ impl Aws {
     /// # Errors
     /// When the account exists or something in it cannot be.
     pub fn add_account(&self, account: Account) -> Result<(), ConfigError> {
-        let buckets: Vec<_> = account
-            .buckets
-            .iter()
-            .map(|bucket| (account.id.clone(), bucket.clone()))
-            .collect();
-        self.inner.directory.write().add_account(account)?;
-        self.inner
-            .s3
-            .add_buckets(&buckets)
-            .map_err(|message| ConfigError::value("buckets", message))
+        self.state.add_account(account)
     }
 
     /// Adds a role to an account, or replaces the one of that name.
@@ -150,20 +95,7 @@ impl Aws {
     /// # Errors
     /// When the account does not exist or the role cannot be.
     pub fn put_role(&self, account: &str, role: Role) -> Result<(), ConfigError> {
-        self.inner.directory.write().account_mut(account)?.put_role(role)
-    }
-
-    /// Removes a role; whether there was one.
-    ///
-    /// # Errors
-    /// When the account does not exist.
-    pub fn remove_role(&self, account: &str, name: &str) -> Result<bool, ConfigError> {
-        Ok(self
-            .inner
-            .directory
-            .write()
-            .account_mut(account)?
-            .remove_role(name))
+        self.state.directory.write().account_mut(account)?.put_role(role)
     }
 
     /// Registers an OIDC provider in an account, or replaces the one with that URL.
@@ -171,24 +103,11 @@ impl Aws {
     /// # Errors
     /// When the account does not exist or the provider cannot be.
     pub fn put_oidc_provider(&self, account: &str, provider: OidcProvider) -> Result<(), ConfigError> {
-        self.inner
+        self.state
             .directory
             .write()
             .account_mut(account)?
             .put_provider(provider)
-    }
-
-    /// Removes an OIDC provider by its issuer URL; whether there was one.
-    ///
-    /// # Errors
-    /// When the account does not exist.
-    pub fn remove_oidc_provider(&self, account: &str, url: &str) -> Result<bool, ConfigError> {
-        Ok(self
-            .inner
-            .directory
-            .write()
-            .account_mut(account)?
-            .remove_provider(url))
     }
 
     /// Adds a user with its key, or replaces the one of that name.
@@ -196,7 +115,7 @@ impl Aws {
     /// # Errors
     /// When the account does not exist or the key is taken by another account.
     pub fn put_user(&self, account: &str, user: User) -> Result<(), ConfigError> {
-        self.inner.directory.write().put_user(account, user)
+        self.state.directory.write().put_user(account, user)
     }
 
     /// Deactivates STS in a region for an account. `us-east-1` cannot be deactivated.
@@ -204,7 +123,7 @@ impl Aws {
     /// # Errors
     /// When the account does not exist or the region is `us-east-1`.
     pub fn deactivate_region(&self, account: &str, region: &str) -> Result<(), ConfigError> {
-        self.inner
+        self.state
             .directory
             .write()
             .account_mut(account)?
@@ -216,7 +135,7 @@ impl Aws {
     /// # Errors
     /// When the account does not exist.
     pub fn activate_region(&self, account: &str, region: &str) -> Result<(), ConfigError> {
-        self.inner
+        self.state
             .directory
             .write()
             .account_mut(account)?
@@ -229,7 +148,7 @@ impl Aws {
     /// # Errors
     /// When the account does not exist.
     pub fn set_global_token_version(&self, account: &str, version: TokenVersion) -> Result<(), ConfigError> {
-        self.inner
+        self.state
             .directory
             .write()
             .account_mut(account)?
@@ -240,7 +159,7 @@ impl Aws {
     /// Makes a region misbehave, or heals it with `None`. `aws-global` is `sts.amazonaws.com` itself; a region's fault
     /// also hits calls of the global endpoint that it serves.
     pub fn set_fault(&self, region: &str, fault: Option<RegionFault>) {
-        self.inner.faults.set(region, fault);
+        self.state.faults.set(region, fault);
     }
 
     /// Encodes the details of a refusal as AWS does, for `DecodeAuthorizationMessage` to decode.
@@ -248,34 +167,26 @@ impl Aws {
     /// `None` when the system gives no random numbers.
     #[must_use]
     pub fn encode_authorization_message(&self, message: &str) -> Option<String> {
-        self.inner.tokens.encode_message(message).ok()
+        self.state.tokens.encode_message(message).ok()
     }
 
     /// The ids of all accounts.
     #[must_use]
     pub fn accounts(&self) -> Vec<String> {
-        self.inner.directory.read().account_ids()
+        self.state.directory.read().account_ids()
+    }
+
+    /// Whether `BUCKET.s3.amazonaws.com` answers 307 for buckets outside `us-east-1`, as AWS does for up to a day after
+    /// a bucket was created, until its DNS knows better. Off at first.
+    pub fn set_redirects_new_buckets(&self, on: bool) {
+        self.state.redirects_new_buckets.store(on, Ordering::Relaxed);
     }
 }
 
-impl Inner {
-    /// The time by the injected clock.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.read().now()
-    }
-
-    /// Hands one call to the event sink.
-    pub(crate) fn record(&self, call: Call) {
-        if let Some(sink) = self.events.read().as_ref() {
-            sink.record(call);
-        }
-    }
-}
-
-/// An IMF-fixdate (RFC 9110 section 5.6.7).
-pub(crate) fn http_date(now: Timestamp) -> HeaderValue {
-    let text = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+/// An IMF-fixdate (RFC 9110 section 5.6.7). `None` for years that it cannot write.
+fn http_date(now: Timestamp) -> Option<HeaderValue> {
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok()?;
+    HeaderValue::try_from(text).ok()
 }
 
 fn not_an_endpoint(host: &str) -> Response<Bytes> {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::host::EndpointClass;
+use crate::host::{EndpointClass, Service};
 
 /// Receives every call after it was answered. Must not block: it runs on the path of the request.
 pub trait EventSink: Send + Sync {
@@ -65,33 +65,19 @@ pub struct Call {
     pub tls: Option<Tls>,
 }
 
-/// The services played here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Service {
-    /// Security Token Service.
-    Sts,
-    /// Simple Storage Service.
-    S3,
+/// Longest text of a client that goes into a record, in bytes; CloudTrail cuts at the same length.
+const MAX_RECORDED: usize = 1024;
+
+/// The text, cut to what a record holds.
+pub(crate) fn bounded(text: &str) -> String {
+    cut(text, MAX_RECORDED)
 }
 
-impl Service {
-    /// CloudTrail's `eventSource`.
-    #[must_use]
-    pub fn event_source(self) -> &'static str {
-        match self {
-            Self::Sts => "sts.amazonaws.com",
-            Self::S3 => "s3.amazonaws.com",
-        }
-    }
-
-    /// The service name in a credential scope.
-    #[must_use]
-    pub fn signing_name(self) -> &'static str {
-        match self {
-            Self::Sts => "sts",
-            Self::S3 => "s3",
-        }
-    }
+/// The text, cut to at most so many bytes.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    text.get(..text.floor_char_boundary(most))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Who made a call, as far as the request proved it.

@@ -197,9 +197,9 @@ impl AccountEntry {
         self.roles.get(name).cloned()
     }
 
-    /// The provider of an issuer, without `https://`.
-    pub(crate) fn provider(&self, name: &str) -> Option<Arc<ProviderEntry>> {
-        self.providers.get(name).cloned()
+    /// The provider whose URL is `issuer`, character for character.
+    pub(crate) fn provider(&self, issuer: &str) -> Option<Arc<ProviderEntry>> {
+        self.providers.get(issuer).cloned()
     }
 
     pub(crate) fn is_active(&self, region: &str) -> bool {
@@ -246,10 +246,6 @@ impl AccountEntry {
         Ok(())
     }
 
-    pub(crate) fn remove_role(&mut self, name: &str) -> bool {
-        self.roles.remove(name).is_some()
-    }
-
     pub(crate) fn put_provider(&mut self, provider: OidcProvider) -> Result<(), ConfigError> {
         let at = format!("account {}, OIDC provider {:?}", self.id, provider.url);
         let name = provider
@@ -274,10 +270,10 @@ impl AccountEntry {
                 "a provider has at most 100 client ids of 1 to 255 characters",
             ));
         }
-        let name = name.trim_end_matches('/').to_owned();
+        let name = name.to_owned();
         // A provider that is put in again, with another client id for instance, keeps the keys that it knows.
         let same = |old: &&Arc<ProviderEntry>| old.url == provider.url && old.documents == provider.documents;
-        let keys = match self.providers.get(&name).filter(same) {
+        let keys = match self.providers.get(&provider.url).filter(same) {
             Some(old) => old.keys.clone(),
             None => Keys::new(&provider.url, &provider.documents)
                 .map(Arc::new)
@@ -289,7 +285,7 @@ impl AccountEntry {
             self.id
         );
         self.providers.insert(
-            name.clone(),
+            provider.url.clone(),
             Arc::new(ProviderEntry {
                 url: provider.url,
                 name,
@@ -300,11 +296,6 @@ impl AccountEntry {
             }),
         );
         Ok(())
-    }
-
-    pub(crate) fn remove_provider(&mut self, url: &str) -> bool {
-        let name = url.strip_prefix("https://").unwrap_or(url).trim_end_matches('/');
-        self.providers.remove(name).is_some()
     }
 
     pub(crate) fn deactivate(&mut self, region: &str) -> Result<(), ConfigError> {

@@ -67,6 +67,16 @@ impl StsError {
         }
     }
 
+    /// 500 `InternalFailure`.
+    #[must_use]
+    pub(crate) fn internal_failure() -> Self {
+        Self::receiver(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalFailure",
+            "The request processing has failed because of an unknown error, exception or failure.",
+        )
+    }
+
     /// 400 `ValidationError`.
     pub(crate) fn validation(message: impl Into<Cow<'static, str>>) -> Self {
         Self::sender(StatusCode::BAD_REQUEST, "ValidationError", message)

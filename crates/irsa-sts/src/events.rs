@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::call::{Call, EventSink, Identity, Service};
+use crate::call::{Call, EventSink, Identity};
+use crate::host::Service;
 
 /// How many records an [`EventLog`] keeps unless told otherwise.
 pub const DEFAULT_CAPACITY: usize = 10_000;
@@ -354,26 +355,34 @@ impl UserIdentity {
                 arn: Some(arn),
                 account_id: Some(account.clone()),
                 access_key_id: Some(access_key_id),
-                session_context: Some(SessionContext {
-                    session_issuer: SessionIssuer {
+                session_context: Some(SessionContext::new(
+                    SessionIssuer {
                         kind: "Role".to_owned(),
                         principal_id: role_id,
                         arn: role_arn,
                         account_id: account,
                         user_name: role_name,
                     },
-                    web_id_federation_data: federated_provider.map(|federated_provider| {
-                        WebIdFederationData {
-                            federated_provider,
-                            attributes: serde_json::Map::new(),
-                        }
-                    }),
-                    attributes: SessionAttributes {
-                        creation_date: seconds(issued_at),
-                        mfa_authenticated: "false".to_owned(),
-                    },
-                }),
+                    federated_provider,
+                    issued_at,
+                )),
                 ..Self::default()
+            },
+        }
+    }
+}
+
+impl SessionContext {
+    fn new(session_issuer: SessionIssuer, federated_provider: Option<String>, issued_at: Timestamp) -> Self {
+        Self {
+            session_issuer,
+            web_id_federation_data: federated_provider.map(|federated_provider| WebIdFederationData {
+                federated_provider,
+                attributes: serde_json::Map::new(),
+            }),
+            attributes: SessionAttributes {
+                creation_date: seconds(issued_at),
+                mfa_authenticated: "false".to_owned(),
             },
         }
     }
@@ -539,8 +548,9 @@ impl EventLog {
     }
 }
 
+/// RFC 3339 without a fraction, as CloudTrail writes times.
 fn seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    format!("{time:.0}")
 }
 
 /// An opaque value in CloudTrail; here it follows from the request id so that equal calls give equal records.

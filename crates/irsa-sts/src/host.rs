@@ -2,7 +2,34 @@
 
 use irsa_core::partition::{self, AwsHost, HostClass, Membership, Partition};
 
-use crate::call::Service;
+/// The services played here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// Security Token Service.
+    Sts,
+    /// Simple Storage Service.
+    S3,
+}
+
+impl Service {
+    /// CloudTrail's `eventSource`.
+    #[must_use]
+    pub fn event_source(self) -> &'static str {
+        match self {
+            Self::Sts => "sts.amazonaws.com",
+            Self::S3 => "s3.amazonaws.com",
+        }
+    }
+
+    /// The service name in a credential scope.
+    #[must_use]
+    pub fn signing_name(self) -> &'static str {
+        match self {
+            Self::Sts => "sts",
+            Self::S3 => "s3",
+        }
+    }
+}
 
 /// The class of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

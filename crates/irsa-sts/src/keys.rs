@@ -5,10 +5,10 @@ use std::fmt;
 use irsa_core::partition::{Activation, activation};
 use jiff::Timestamp;
 
-use crate::aws::Inner;
 use crate::call::Identity;
 use crate::config::TokenVersion;
-use crate::token::{Principal, Session};
+use crate::state::State;
+use crate::token::{Session, SessionOwner};
 
 /// A caller who named a key that exists. The signature is still to be verified with [`Caller::secret`].
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(crate) enum KeyError {
     TokenNotValidHere,
 }
 
-impl Inner {
+impl State {
     /// The caller behind an access key id, as seen in a region of a partition.
     pub(crate) fn caller(
         &self,
@@ -121,8 +121,8 @@ impl Inner {
 impl Session {
     /// The identity that calls of this session have.
     pub(crate) fn identity(&self) -> Identity {
-        match &self.principal {
-            Principal::Role {
+        match &self.owner {
+            SessionOwner::Role {
                 arn,
                 name,
                 id,
@@ -140,7 +140,7 @@ impl Session {
                 issued_at: Timestamp::from_second(self.issued_at).unwrap_or(Timestamp::UNIX_EPOCH),
                 federated_provider: federated_provider.clone(),
             },
-            Principal::User { arn, id, name, root } => Identity::User {
+            SessionOwner::User { arn, id, name, root } => Identity::User {
                 arn: arn.clone(),
                 principal_id: id.clone(),
                 account: self.account.clone(),

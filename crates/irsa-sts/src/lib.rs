@@ -18,6 +18,7 @@ mod keys;
 pub mod oidc;
 mod s3;
 pub mod sigv4;
+mod state;
 mod sts;
 mod token;
 pub mod trust;
@@ -28,8 +29,8 @@ mod xml;
 mod testing;
 
 pub use aws::Aws;
-pub use call::{Call, CallError, EventSink, Identity, Resource, Service, Tls};
+pub use call::{Call, CallError, EventSink, Identity, Resource, Tls};
 pub use config::{Clock, Config, ConfigError};
 pub use connection::Connection;
 pub use fault::{FaultAnswer, RegionFault};
-pub use host::{Endpoint, EndpointClass};
+pub use host::{Endpoint, EndpointClass, Service};

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::TokenVersion;
+use crate::directory::RoleEntry;
 use crate::ids;
 
 /// Twelve bytes, so that their base64 stands for itself at the front of the token.
@@ -40,15 +41,15 @@ pub(crate) struct Session {
     #[serde(rename = "e")]
     pub(crate) expires_at: i64,
     #[serde(rename = "w")]
-    pub(crate) principal: Principal,
+    pub(crate) owner: SessionOwner,
     /// Blanks, for callers who ask for a longer token.
     #[serde(rename = "z", default, skip_serializing_if = "String::is_empty")]
     pub(crate) padding: String,
 }
 
-/// The principal of a session.
+/// Whose session it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Principal {
+pub(crate) enum SessionOwner {
     #[serde(rename = "r")]
     Role {
         #[serde(rename = "a")]
@@ -78,6 +79,25 @@ pub(crate) enum Principal {
     },
 }
 
+impl SessionOwner {
+    /// A session of a role.
+    pub(crate) fn of_role(
+        role: &RoleEntry,
+        session_name: &str,
+        federated_provider: Option<&str>,
+        source_identity: Option<&str>,
+    ) -> Self {
+        Self::Role {
+            arn: role.arn.clone(),
+            name: role.name.clone(),
+            id: role.id.clone(),
+            session_name: session_name.to_owned(),
+            federated_provider: federated_provider.map(str::to_owned),
+            source_identity: source_identity.map(str::to_owned),
+        }
+    }
+}
+
 /// Credentials as they are given out.
 pub(crate) struct Issued {
     pub(crate) access_key_id: String,
@@ -93,19 +113,38 @@ pub(crate) struct TokenMaker {
     messages: LessSafeKey,
 }
 
-/// The system gives no random numbers.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the system gives no random numbers")]
-pub(crate) struct NoRandomness;
+/// What a new session is to be.
+pub(crate) struct NewSession<'a> {
+    pub(crate) account: &'a str,
+    pub(crate) partition: &'a str,
+    pub(crate) version: TokenVersion,
+    pub(crate) owner: SessionOwner,
+    pub(crate) issued_at: Timestamp,
+    /// How long it is valid.
+    pub(crate) seconds: u32,
+    /// The least length of its token in characters, as far as a token can be that long.
+    pub(crate) minimum_size: usize,
+}
+
+/// Why no token can be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenError {
+    #[error("the session cannot be encoded: {0}")]
+    Encoding(#[from] serde_json::Error),
+    #[error("the system provides no random numbers")]
+    NoRandomness,
+    #[error("the token cannot be encrypted")]
+    Sealing,
+}
 
 impl TokenMaker {
     /// Keys from a seed, or from a random one.
-    pub(crate) fn new(seed: Option<[u8; 32]>) -> Result<Self, NoRandomness> {
+    pub(crate) fn new(seed: Option<[u8; 32]>) -> Result<Self, TokenError> {
         let seed = match seed {
             Some(seed) => seed,
             None => {
                 let mut seed = [0; 32];
-                rand::fill(&mut seed).map_err(|_| NoRandomness)?;
+                rand::fill(&mut seed).map_err(|_| TokenError::NoRandomness)?;
                 seed
             }
         };
@@ -113,7 +152,7 @@ impl TokenMaker {
         let sealing = |purpose: &[u8]| {
             UnboundKey::new(&AES_256_GCM, hmac::sign(&root, purpose).as_ref())
                 .map(LessSafeKey::new)
-                .map_err(|_| NoRandomness)
+                .map_err(|_| TokenError::Sealing)
         };
         Ok(Self {
             seal: sealing(b"session token")?,
@@ -122,45 +161,31 @@ impl TokenMaker {
         })
     }
 
-    /// Credentials for a principal. The token is at least `minimum_size` long, as far as a token can be.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all that a session is; each is given once"
-    )]
-    pub(crate) fn issue(
-        &self,
-        account: &str,
-        partition: &str,
-        version: TokenVersion,
-        principal: Principal,
-        issued_at: Timestamp,
-        seconds: u32,
-        minimum_size: usize,
-    ) -> Result<Issued, NoRandomness> {
+    /// Credentials for a session that begins now.
+    pub(crate) fn issue(&self, new: NewSession<'_>) -> Result<Issued, TokenError> {
         let mut salt = [0_u8; 5];
-        rand::fill(&mut salt).map_err(|_| NoRandomness)?;
-        let access_key_id = ids::temporary_key(account, salt);
-        let expires = issued_at.as_second() + i64::from(seconds);
+        rand::fill(&mut salt).map_err(|_| TokenError::NoRandomness)?;
+        let expires = new.issued_at.as_second() + i64::from(new.seconds);
         let mut session = Session {
-            access_key_id,
-            account: account.to_owned(),
-            partition: partition.to_owned(),
-            issued_at: issued_at.as_second(),
+            access_key_id: ids::temporary_key(new.account, salt),
+            account: new.account.to_owned(),
+            partition: new.partition.to_owned(),
+            issued_at: new.issued_at.as_second(),
             expires_at: expires,
-            principal,
+            owner: new.owner,
             padding: String::new(),
         };
-        let prefix = match version {
+        let prefix = match new.version {
             TokenVersion::V1 => PREFIX_V1,
             TokenVersion::V2 => PREFIX_V2,
         };
-        let mut plain = serde_json::to_vec(&session).map_err(|_| NoRandomness)?;
-        let wanted = minimum_size.min(MAX_TOKEN - 4) * 3 / 4;
+        let mut plain = serde_json::to_vec(&session)?;
+        let wanted = new.minimum_size.min(MAX_TOKEN - 4) * 3 / 4;
         let size = 12 + NONCE_LEN + plain.len() + AES_256_GCM.tag_len();
         // The name of the field costs a few bytes itself.
         if let Some(missing) = wanted.checked_sub(size + r#","z":"""#.len()) {
             session.padding = " ".repeat(missing);
-            plain = serde_json::to_vec(&session).map_err(|_| NoRandomness)?;
+            plain = serde_json::to_vec(&session)?;
         }
         let session_token = seal(&self.seal, prefix, plain)?;
         Ok(Issued {
@@ -199,7 +224,7 @@ impl TokenMaker {
     }
 
     /// Encodes the details of a refusal for `DecodeAuthorizationMessage`.
-    pub(crate) fn encode_message(&self, message: &str) -> Result<String, NoRandomness> {
+    pub(crate) fn encode_message(&self, message: &str) -> Result<String, TokenError> {
         seal(&self.messages, b"irsa-message", message.as_bytes().to_vec())
     }
 
@@ -210,11 +235,11 @@ impl TokenMaker {
     }
 }
 
-fn seal(key: &LessSafeKey, prefix: &[u8; 12], mut plain: Vec<u8>) -> Result<String, NoRandomness> {
+fn seal(key: &LessSafeKey, prefix: &[u8; 12], mut plain: Vec<u8>) -> Result<String, TokenError> {
     let mut nonce = [0; NONCE_LEN];
-    rand::fill(&mut nonce).map_err(|_| NoRandomness)?;
+    rand::fill(&mut nonce).map_err(|_| TokenError::NoRandomness)?;
     key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(prefix), &mut plain)
-        .map_err(|_| NoRandomness)?;
+        .map_err(|_| TokenError::Sealing)?;
     let mut out = Vec::with_capacity(prefix.len() + nonce.len() + plain.len());
     out.extend_from_slice(prefix);
     out.extend_from_slice(&nonce);
@@ -243,7 +268,7 @@ mod tests {
     use super::*;
 
     fn issue(maker: &TokenMaker, version: TokenVersion) -> Issued {
-        let principal = Principal::Role {
+        let owner = SessionOwner::Role {
             arn: "arn:aws:iam::111122223333:role/r".to_owned(),
             name: "r".to_owned(),
             id: "AROAEXAMPLE".to_owned(),
@@ -252,15 +277,15 @@ mod tests {
             source_identity: None,
         };
         maker
-            .issue(
-                "111122223333",
-                "aws",
+            .issue(NewSession {
+                account: "111122223333",
+                partition: "aws",
                 version,
-                principal,
-                Timestamp::UNIX_EPOCH,
-                3600,
-                0,
-            )
+                owner,
+                issued_at: Timestamp::UNIX_EPOCH,
+                seconds: 3600,
+                minimum_size: 0,
+            })
             .unwrap()
     }
 

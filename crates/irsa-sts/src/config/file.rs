@@ -318,11 +318,7 @@ fn trust_service_accounts(
     let statements: Vec<Value> = providers
         .iter()
         .map(|provider| {
-            let issuer = provider
-                .url
-                .strip_prefix("https://")
-                .unwrap_or(&provider.url)
-                .trim_end_matches('/');
+            let issuer = provider.url.strip_prefix("https://").unwrap_or(&provider.url);
             let mut subject = Map::new();
             subject.insert(format!("{issuer}:sub"), Value::Array(subjects.clone()));
             let mut audience = Map::new();

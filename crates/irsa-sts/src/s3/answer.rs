@@ -4,15 +4,15 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
-use super::xml::Document;
+use crate::xml::XmlWriter;
 
 /// A successful answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct S3Answer {
     response: Response<Bytes>,
 }
 
-impl Answer {
+impl S3Answer {
     /// Without a body.
     pub(crate) fn empty(status: StatusCode) -> Self {
         let mut response = Response::new(Bytes::new());
@@ -21,8 +21,8 @@ impl Answer {
     }
 
     /// 200 with a document.
-    pub(crate) fn xml(document: Document) -> Self {
-        let mut response = Response::new(document.finish());
+    pub(crate) fn xml(document: XmlWriter) -> Self {
+        let mut response = Response::new(document.finish().into());
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));

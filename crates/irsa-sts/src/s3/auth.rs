@@ -5,12 +5,10 @@ use bytes::Bytes;
 use irsa_core::partition::Partition;
 use jiff::{SignedDuration, Timestamp};
 
-use super::checksum;
 use super::error::{S3Error, S3Result};
 use super::region;
 use super::request::{Addressing, Request};
-use crate::aws::Inner;
-use crate::call::Service;
+use crate::host::Service;
 use crate::keys::{Caller, KeyError};
 use crate::sigv4::chunked::{self, PayloadMode, Seed};
 use crate::sigv4::v2::QueryAuthentication;
@@ -18,6 +16,7 @@ use crate::sigv4::{
     Authentication, AuthenticationError, Location, PathMode, RequestView, ScopeProblem, UNSIGNED_PAYLOAD,
     Verified, sha256_hex,
 };
+use crate::state::State;
 
 /// The longest that a presigned URL can be valid, in seconds.
 const MAX_EXPIRES: i64 = 604_800;
@@ -149,20 +148,21 @@ impl Claim {
     /// Establishes the caller and the body.
     pub(super) fn verify(
         &self,
-        aws: &Inner,
+        state: &State,
         view: &RequestView<'_>,
         request: &Request,
         place: Place<'_>,
     ) -> S3Result<Authenticated> {
         let look_up = |access_key_id: &str, token: Option<&str>| {
-            aws.caller(
-                access_key_id,
-                token,
-                place.partition.name(),
-                place.region,
-                place.now,
-            )
-            .map_err(|error| key_error(error, access_key_id))
+            state
+                .caller(
+                    access_key_id,
+                    token,
+                    place.partition.name(),
+                    place.region,
+                    place.now,
+                )
+                .map_err(|error| key_error(error, access_key_id))
         };
         match self {
             Self::Anonymous => Err(S3Error::access_denied()),
@@ -512,18 +512,11 @@ fn expired(expires: Timestamp, now: Timestamp) -> S3Error {
 }
 
 fn seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    format!("{time:.0}")
 }
 
-/// As S3 shows bytes: `47 45 54`.
+/// Bytes as S3 shows them: `47 45 54`.
 fn spaced_hex(text: &str) -> String {
-    let hex = checksum::hex(text.as_bytes());
-    let mut out = String::with_capacity(hex.len() * 3 / 2);
-    for (place, digit) in hex.chars().enumerate() {
-        if place > 0 && place % 2 == 0 {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
+    let bytes: Vec<String> = text.bytes().map(|byte| hex::encode([byte])).collect();
+    bytes.join(" ")
 }

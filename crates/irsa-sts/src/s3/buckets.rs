@@ -8,13 +8,13 @@ use http::StatusCode;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::answer::Answer;
+use super::answer::S3Answer;
 use super::error::{S3Error, S3Result};
 use super::region;
-use super::request::Request;
+use super::request::{Accepted, Request};
 use super::store::{Object, Store};
-use super::xml::{Document, NAMESPACE, leaves};
-use crate::host::Endpoint;
+use super::xml::leaves;
+use crate::xml::{S3_NAMESPACE, XmlWriter};
 
 /// The most keys in one answer.
 const MAX_KEYS: usize = 1000;
@@ -28,14 +28,15 @@ const URL: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/');
 
 /// `ListBuckets`: those of the caller's account.
-pub(super) fn list_buckets(store: &Store, request: &Request, account: &str) -> S3Result<Answer> {
+pub(super) fn list_buckets(store: &Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let prefix = request.parameter("prefix").unwrap_or_default();
     let wanted_region = request.parameter("bucket-region");
-    let mut document = Document::new("ListAllMyBucketsResult", Some(NAMESPACE));
-    owner(&mut document, account);
+    let mut document = XmlWriter::s3("ListAllMyBucketsResult", Some(S3_NAMESPACE));
+    owner(&mut document, &accepted.account);
     document.open("Buckets");
     for (name, bucket) in store.buckets() {
-        if bucket.account != account
+        if bucket.account != accepted.account
             || !name.starts_with(prefix)
             || wanted_region.is_some_and(|region| region != bucket.region)
         {
@@ -47,27 +48,33 @@ pub(super) fn list_buckets(store: &Store, request: &Request, account: &str) -> S
         document.text("BucketRegion", &bucket.region);
         document.close();
     }
-    Ok(Answer::xml(document))
+    Ok(S3Answer::xml(document))
 }
 
 /// `CreateBucket`. The region comes from the body; the endpoint decides which regions it may be.
-pub(super) fn create(
-    store: &mut Store,
-    request: &Request,
-    account: &str,
-    endpoint: &Endpoint,
-    now: Timestamp,
-) -> S3Result<Answer> {
+pub(super) fn create(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let name = request.bucket()?;
-    let asked = if request.body.is_empty() {
-        None
-    } else {
-        leaves(&request.body, "CreateBucketConfiguration")?
-            .into_iter()
-            .find(|leaf| leaf.path == "LocationConstraint")
-            .map(|leaf| leaf.text.trim().to_owned())
-            .filter(|region| !region.is_empty())
-    };
+    let asked = asked_region(&request.body)?;
+    let region = region_of_new(asked.as_deref(), &accepted.region)?;
+    store.create_bucket(name, &accepted.account, region, accepted.now)?;
+    Ok(S3Answer::empty(StatusCode::OK).header("location", &format!("/{name}")))
+}
+
+/// The `LocationConstraint` of a `CreateBucketConfiguration`; an empty one counts as none.
+fn asked_region(body: &[u8]) -> S3Result<Option<String>> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    Ok(leaves(body, "CreateBucketConfiguration")?
+        .into_iter()
+        .find(|leaf| leaf.path == "LocationConstraint")
+        .map(|leaf| leaf.text.trim().to_owned())
+        .filter(|region| !region.is_empty()))
+}
+
+/// The region of a bucket that is created through the endpoint of region `here`.
+fn region_of_new<'a>(asked: Option<&'a str>, here: &'a str) -> S3Result<&'a str> {
     let incompatible = |constraint: &str| {
         S3Error::bad(
             "IllegalLocationConstraintException",
@@ -77,82 +84,76 @@ pub(super) fn create(
             ),
         )
     };
-    let here = endpoint.region.as_str();
-    let region = match asked.as_deref() {
-        None if here == "us-east-1" => here,
-        None => return Err(incompatible("unspecified")),
-        Some("EU") => "eu-west-1",
-        Some(region) if region == here && here != "us-east-1" => region,
-        // The oldest endpoint creates buckets of every region that needs no enabling.
-        Some(region) if here == "us-east-1" && region != here => {
-            if region::has_global_dns(region) {
-                region
-            } else if irsa_core::partition::all_regions().any(|known| known == region) {
-                return Err(incompatible(region));
-            } else {
-                return Err(S3Error::bad(
-                    "InvalidLocationConstraint",
-                    "The specified location-constraint is not valid",
-                )
-                .with("LocationConstraint", region));
-            }
-        }
-        Some(region) if region == here => {
-            return Err(S3Error::bad(
-                "InvalidLocationConstraint",
-                "The specified location-constraint is not valid",
-            )
-            .with("LocationConstraint", region));
-        }
-        Some(region) => return Err(incompatible(region)),
+    let invalid = |constraint: &str| {
+        S3Error::bad(
+            "InvalidLocationConstraint",
+            "The specified location-constraint is not valid",
+        )
+        .with("LocationConstraint", constraint)
     };
-    store.create_bucket(name, account, region, now)?;
-    Ok(Answer::empty(StatusCode::OK).header("location", &format!("/{name}")))
+    match asked {
+        None if here == "us-east-1" => Ok(here),
+        None => Err(incompatible("unspecified")),
+        Some("EU") => Ok("eu-west-1"),
+        // us-east-1 is the absence of a constraint; naming it is an error.
+        Some("us-east-1") if here == "us-east-1" => Err(invalid("us-east-1")),
+        Some(region) if region == here => Ok(region),
+        // The oldest endpoint creates buckets in every region that is enabled by default.
+        Some(region) if here == "us-east-1" && region::has_global_dns(region) => Ok(region),
+        Some(region)
+            if here != "us-east-1" || irsa_core::partition::all_regions().any(|known| known == region) =>
+        {
+            Err(incompatible(region))
+        }
+        Some(region) => Err(invalid(region)),
+    }
 }
 
 /// `HeadBucket`.
-pub(super) fn head(store: &Store, request: &Request, account: &str) -> S3Result<Answer> {
-    let bucket = store.owned(request.bucket()?, account)?;
-    Ok(Answer::empty(StatusCode::OK).header("x-amz-bucket-region", &bucket.region))
+pub(super) fn head(store: &Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let bucket = accepted.bucket_in(store)?;
+    Ok(S3Answer::empty(StatusCode::OK).header("x-amz-bucket-region", &bucket.region))
 }
 
 /// `DeleteBucket`.
-pub(super) fn delete(store: &mut Store, request: &Request, account: &str) -> S3Result<Answer> {
+pub(super) fn delete(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let name = request.bucket()?;
-    store.owned(name, account)?;
+    accepted.bucket_in(store)?;
     store.delete_bucket(name)?;
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(S3Answer::empty(StatusCode::NO_CONTENT))
 }
 
 /// `GetBucketLocation`.
-pub(super) fn location(store: &Store, request: &Request, account: &str) -> S3Result<Answer> {
-    let bucket = store.owned(request.bucket()?, account)?;
-    let mut document = Document::new("LocationConstraint", Some(NAMESPACE));
+pub(super) fn location(store: &Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let bucket = accepted.bucket_in(store)?;
+    let mut document = XmlWriter::s3("LocationConstraint", Some(S3_NAMESPACE));
     // us-east-1 is the absence of a constraint.
     if bucket.region != "us-east-1" {
         document.content(&bucket.region);
     }
-    Ok(Answer::xml(document))
+    Ok(S3Answer::xml(document))
 }
 
 /// `GetBucketVersioning`: never switched on.
-pub(super) fn versioning(store: &Store, request: &Request, account: &str) -> S3Result<Answer> {
-    store.owned(request.bucket()?, account)?;
-    Ok(Answer::xml(Document::new(
+pub(super) fn versioning(store: &Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    accepted.bucket_in(store)?;
+    Ok(S3Answer::xml(XmlWriter::s3(
         "VersioningConfiguration",
-        Some(NAMESPACE),
+        Some(S3_NAMESPACE),
     )))
 }
 
 /// `ListObjectsV2`, and `ListObjects` where the client still asks in the old way.
-pub(super) fn list_objects(store: &Store, request: &Request, account: &str) -> S3Result<Answer> {
+pub(super) fn list_objects(store: &Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let name = request.bucket()?;
-    let bucket = store.owned(name, account)?;
+    let bucket = accepted.bucket_in(store)?;
     let listing = Listing::of(request)?;
     let page = listing.page(bucket.objects.iter().map(|(key, object)| (key, &**object)));
 
-    let mut document = Document::new("ListBucketResult", Some(NAMESPACE));
-    let text = |document: &mut Document, element, value: &str| {
+    let mut document = XmlWriter::s3("ListBucketResult", Some(S3_NAMESPACE));
+    let text = |document: &mut XmlWriter, element, value: &str| {
         if listing.encode {
             document.text(element, &utf8_percent_encode(value, URL).to_string());
         } else {
@@ -203,14 +204,11 @@ pub(super) fn list_objects(store: &Store, request: &Request, account: &str) -> S
         document.text("LastModified", &iso(object.modified));
         document.text("ETag", &object.etag);
         if let Some(checksum) = &object.checksum {
-            document.text(
-                "ChecksumAlgorithm",
-                checksum.algorithm.element().trim_start_matches("Checksum"),
-            );
+            document.text("ChecksumAlgorithm", checksum.algorithm.name());
         }
         document.text("Size", &object.body.len().to_string());
         if listing.owner {
-            owner(&mut document, account);
+            owner(&mut document, &accepted.account);
         }
         document.text("StorageClass", "STANDARD");
         document.close();
@@ -220,7 +218,7 @@ pub(super) fn list_objects(store: &Store, request: &Request, account: &str) -> S
         text(&mut document, "Prefix", &prefix);
         document.close();
     }
-    Ok(Answer::xml(document))
+    Ok(S3Answer::xml(document))
 }
 
 /// What a listing asks for.
@@ -331,13 +329,14 @@ impl Listing {
 }
 
 /// The owner of things: the account.
-fn owner(document: &mut Document, account: &str) {
+fn owner(document: &mut XmlWriter, account: &str) {
     document.open("Owner");
     document.text("ID", account);
     document.close();
 }
 
-/// S3 writes milliseconds.
+/// S3 writes milliseconds, always zero.
 pub(super) fn iso(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
+    let whole = Timestamp::from_second(time.as_second()).unwrap_or(time);
+    format!("{whole:.3}")
 }

@@ -56,7 +56,8 @@ impl Algorithm {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The name in messages and listings: `CRC32C`.
+    pub(crate) fn name(self) -> &'static str {
         self.element().trim_start_matches("Checksum")
     }
 
@@ -115,11 +116,7 @@ pub(crate) fn md5_of(body: &[u8]) -> [u8; 16] {
 
 /// The ETag of a body, quotes included.
 pub(crate) fn etag(md5: [u8; 16]) -> String {
-    format!("\"{}\"", hex(&md5))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("\"{}\"", hex::encode(md5))
 }
 
 #[cfg(test)]
@@ -131,7 +128,7 @@ mod tests {
     fn each_algorithm_gives_its_published_check_value() {
         // The "check" input and values of the CRC catalogue, big-endian in base64.
         let body = b"123456789";
-        let raw = |algorithm: Algorithm| hex(&STANDARD.decode(algorithm.of(body)).unwrap());
+        let raw = |algorithm: Algorithm| hex::encode(STANDARD.decode(algorithm.of(body)).unwrap());
         assert_eq!(raw(Algorithm::Crc32), "cbf43926");
         assert_eq!(raw(Algorithm::Crc32c), "e3069283");
         assert_eq!(raw(Algorithm::Crc64Nvme), "ae8b14860a799888");

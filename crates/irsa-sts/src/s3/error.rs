@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use super::xml::Document;
+use crate::xml::XmlWriter;
 
 /// An error answer of S3.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +120,7 @@ impl S3Error {
         let body = if head || self.status == StatusCode::NOT_MODIFIED {
             Bytes::new()
         } else {
-            let mut document = Document::new("Error", None);
+            let mut document = XmlWriter::s3("Error", None);
             document.text("Code", self.code);
             document.text("Message", &self.message);
             for (name, value) in &self.details {
@@ -128,7 +128,7 @@ impl S3Error {
             }
             document.text("RequestId", request_id);
             document.text("HostId", host_id);
-            document.finish()
+            document.finish().into()
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;

@@ -15,66 +15,27 @@ mod objects;
 mod operation;
 mod region;
 mod request;
-mod store;
+pub(crate) mod store;
 mod xml;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response};
 use jiff::Timestamp;
-use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 
-use self::answer::Answer;
+use self::answer::S3Answer;
 use self::auth::{Claim, Place};
 use self::error::{S3Error, S3Result};
 use self::operation::Operation;
-use self::request::{Addressing, Request};
-use self::store::Store;
-use crate::aws::Aws;
-use crate::call::{Call, CallError, Identity, Resource, Service};
-use crate::config::Bucket;
+use self::request::{Accepted, Addressing, Request};
+use crate::call::{Call, CallError, Identity, Resource, bounded};
 use crate::connection::Connection;
-use crate::host::{Endpoint, EndpointClass};
+use crate::host::{Endpoint, EndpointClass, Service};
 use crate::ids;
 use crate::sigv4::RequestView;
-
-/// The state of S3: buckets and what is in them.
-#[derive(Debug, Default)]
-pub(crate) struct S3 {
-    store: RwLock<Store>,
-    redirects_new_buckets: AtomicBool,
-}
-
-impl S3 {
-    /// S3 with these buckets, each with its owner's account.
-    pub(crate) fn new(buckets: &[(String, Bucket)]) -> Result<Self, String> {
-        let s3 = Self::default();
-        s3.add_buckets(buckets)?;
-        Ok(s3)
-    }
-
-    /// Creates buckets on behalf of their owners.
-    pub(crate) fn add_buckets(&self, buckets: &[(String, Bucket)]) -> Result<(), String> {
-        self.store.write().add_configured(buckets)
-    }
-}
-
-impl Aws {
-    /// Whether `BUCKET.s3.amazonaws.com` answers 307 for buckets outside `us-east-1`, as AWS does for up to a day after
-    /// a bucket was created, until its DNS knows better. Off at first.
-    pub fn set_redirects_new_buckets(&self, on: bool) {
-        self.inner().s3.redirects_new_buckets.store(on, Ordering::Relaxed);
-    }
-
-    /// The names of all buckets. For a hosts file, which has no wildcards.
-    #[must_use]
-    pub fn bucket_names(&self) -> Vec<String> {
-        let store = self.inner().s3.store.read();
-        store.buckets().map(|(name, _)| name.clone()).collect()
-    }
-}
+use crate::state::State;
 
 /// What is found out about a request on the way, for its record.
 struct Trace {
@@ -88,14 +49,21 @@ struct Trace {
     additional: Map<String, Value>,
 }
 
+impl Trace {
+    /// Adds to CloudTrail's `additionalEventData`.
+    fn add(&mut self, name: &str, value: impl Into<Value>) {
+        self.additional.insert(name.to_owned(), value.into());
+    }
+}
+
 /// Answers one request to an S3 endpoint.
-pub(crate) async fn handle(
-    aws: &Aws,
+pub(crate) fn handle(
+    state: &State,
     request: http::Request<Bytes>,
     connection: &Connection,
     endpoint: &Endpoint,
 ) -> Response<Bytes> {
-    let now = aws.now();
+    let now = state.now();
     let request_id = ids::request();
     let (parts, body) = request.into_parts();
     let received = body.len();
@@ -111,7 +79,7 @@ pub(crate) async fn handle(
     };
     let view = RequestView::of(&parts);
     let result = Request::parse(&parts, body, endpoint)
-        .and_then(|request| answer(aws, &view, request, endpoint, now, &mut trace));
+        .and_then(|request| answer(state, &view, request, endpoint, now, &mut trace));
 
     let host_id = host_id(&request_id);
     let head = parts.method == Method::HEAD;
@@ -133,18 +101,12 @@ pub(crate) async fn handle(
         }
     }
     if let Some(operation) = trace.operation {
-        trace
-            .additional
-            .insert("bytesTransferredIn".to_owned(), json!(received));
-        trace
-            .additional
-            .insert("bytesTransferredOut".to_owned(), json!(response.body().len()));
+        trace.add("bytesTransferredIn", received);
+        trace.add("bytesTransferredOut", response.body().len());
         if let Some(tls) = &connection.tls {
-            trace
-                .additional
-                .insert("CipherSuite".to_owned(), json!(tls.cipher));
+            trace.add("CipherSuite", tls.cipher.as_str());
         }
-        aws.record(Call {
+        state.record(Call {
             time: now,
             request_id,
             service: Service::S3,
@@ -164,7 +126,7 @@ pub(crate) async fn handle(
             // A condition that did not hold is no refusal of the service.
             error: error.filter(|_| response.status() != http::StatusCode::NOT_MODIFIED),
             status: response.status().as_u16(),
-            user_agent: view.header("user-agent").map(str::to_owned),
+            user_agent: view.header("user-agent").map(bounded),
             source_ip: connection.source_ip,
             tls: connection.tls.clone(),
         });
@@ -173,13 +135,13 @@ pub(crate) async fn handle(
 }
 
 fn answer(
-    aws: &Aws,
+    state: &State,
     view: &RequestView<'_>,
     mut request: Request,
     endpoint: &Endpoint,
     now: Timestamp,
     trace: &mut Trace,
-) -> S3Result<Answer> {
+) -> S3Result<S3Answer> {
     let operation = Operation::of(&request)?;
     trace.operation = Some(operation);
     trace.bucket.clone_from(&request.bucket);
@@ -197,48 +159,32 @@ fn answer(
         ("AuthenticationMethod", claim.method()),
     ] {
         if let Some(value) = value {
-            trace.additional.insert(name.to_owned(), json!(value));
+            trace.add(name, value);
         }
     }
 
-    let inner = aws.inner();
-    // A bucket that is yet to be created is nowhere.
-    let home = match &request.bucket {
-        Some(bucket) if operation != Operation::CreateBucket => inner
-            .s3
-            .store
-            .read()
-            .bucket(bucket)
-            .map(|entry| (bucket.clone(), entry.region.clone(), entry.account.clone())),
-        _ => None,
-    };
-    let bucket_region = home.as_ref().map(|(_, region, _)| region.as_str());
-    let serving = region::serving(endpoint, request.addressing, bucket_region);
-    trace.region = serving.to_owned();
-    trace.account = home.as_ref().map(|(.., account)| account.clone());
-    if let Some((bucket, region, _)) = &home
-        && inner.s3.redirects_new_buckets.load(Ordering::Relaxed)
-        && endpoint.class == EndpointClass::Global
-        && request.addressing == Addressing::Virtual
-        && region != "us-east-1"
-        && region == serving
-    {
-        let target = match view.query {
-            "" => view.path.to_owned(),
-            query => format!("{}?{query}", view.path),
-        };
-        return Err(region::not_yet_in_dns(endpoint, bucket, region, &target));
-    }
+    let home = Home::of(state, &request, operation);
+    let bucket_region = home.as_ref().map(|home| home.region.as_str());
     let place = Place {
         partition: endpoint.name.partition,
-        region: serving,
+        region: region::serving(endpoint, request.addressing, bucket_region),
         now,
     };
+    trace.region = place.region.to_owned();
+    trace.account = home.as_ref().map(|home| home.account.clone());
+    if let Some(home) = &home {
+        home.check_dns(state, endpoint, &request, view)?;
+    }
     claim.check_scope(place)?;
-    if let Some((bucket, region, _)) = &home
-        && region != serving
+    if let Some(home) = &home
+        && home.region != place.region
     {
-        return Err(region::elsewhere(endpoint, request.addressing, bucket, region));
+        return Err(region::elsewhere(
+            endpoint,
+            request.addressing,
+            &home.bucket,
+            &home.region,
+        ));
     }
     if let (Claim::Anonymous, Some(bucket), None) = (&claim, &request.bucket, &home)
         && operation != Operation::CreateBucket
@@ -246,7 +192,7 @@ fn answer(
         return Err(S3Error::no_such_bucket(bucket));
     }
     claim.check_time(now)?;
-    let authenticated = claim.verify(inner, view, &request, place)?;
+    let authenticated = claim.verify(state, view, &request, place)?;
     let account = authenticated.caller.account;
     trace.identity = authenticated.caller.identity;
     trace.account.get_or_insert_with(|| account.clone());
@@ -258,7 +204,67 @@ fn answer(
             .map(|(_, value)| value.as_str())
             .or_else(|| request.header(name))
     })?;
-    operation.run(&inner.s3.store, &request, checksum, &account, endpoint, now)
+    let accepted = Accepted {
+        request,
+        account,
+        checksum,
+        region: endpoint.region.clone(),
+        now,
+    };
+    operation.run(&state.store, &accepted)
+}
+
+/// The bucket of a request, where it exists.
+struct Home {
+    bucket: String,
+    region: String,
+    account: String,
+}
+
+impl Home {
+    /// `None` for a bucket that does not exist or is yet to be created.
+    fn of(state: &State, request: &Request, operation: Operation) -> Option<Self> {
+        let bucket = request
+            .bucket
+            .as_ref()
+            .filter(|_| operation != Operation::CreateBucket)?;
+        let store = state.store.read();
+        let entry = store.bucket(bucket)?;
+        Some(Self {
+            bucket: bucket.clone(),
+            region: entry.region.clone(),
+            account: entry.account.clone(),
+        })
+    }
+
+    /// Whether DNS of the global name knows where the bucket is, which it does not while redirects of new buckets are
+    /// switched on.
+    fn check_dns(
+        &self,
+        state: &State,
+        endpoint: &Endpoint,
+        request: &Request,
+        view: &RequestView<'_>,
+    ) -> S3Result<()> {
+        let redirected = state.redirects_new_buckets.load(Ordering::Relaxed)
+            && endpoint.class == EndpointClass::Global
+            && request.addressing == Addressing::Virtual
+            && self.region != "us-east-1"
+            && region::has_global_dns(&self.region);
+        if !redirected {
+            return Ok(());
+        }
+        let target = match view.query {
+            "" => view.path.to_owned(),
+            query => format!("{}?{query}", view.path),
+        };
+        Err(region::not_yet_in_dns(
+            endpoint,
+            &self.bucket,
+            &self.region,
+            &target,
+        ))
+    }
 }
 
 /// CloudTrail's `requestParameters` of S3: where and what, and the parameters of the query without anything secret.

@@ -1,15 +1,15 @@
 //! Uploads in parts: what the transfer managers of SDKs and `aws s3 cp` do with larger files.
 
 use http::StatusCode;
-use jiff::Timestamp;
 
-use super::answer::Answer;
+use super::answer::S3Answer;
 use super::buckets::iso;
-use super::checksum::{self, Checksum};
+use super::checksum;
 use super::error::{S3Error, S3Result};
-use super::request::Request;
+use super::request::Accepted;
 use super::store::{Object, Part, Store, Upload};
-use super::xml::{Document, NAMESPACE, leaves};
+use super::xml::leaves;
+use crate::xml::{S3_NAMESPACE, XmlWriter};
 
 /// Part numbers go from 1 to this.
 const MAX_PART: u32 = 10_000;
@@ -17,37 +17,33 @@ const MAX_PART: u32 = 10_000;
 const MIN_PART: usize = 5 << 20;
 
 /// `CreateMultipartUpload`.
-pub(super) fn begin(store: &mut Store, request: &Request, account: &str, now: Timestamp) -> S3Result<Answer> {
+pub(super) fn begin(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let (bucket, key) = (request.bucket()?, request.key()?);
-    store.owned(bucket, account)?;
+    accepted.bucket_in(store)?;
     let id = uuid::Uuid::new_v4().simple().to_string();
     store.begin_upload(
         id.clone(),
         Upload {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
-            begun: now,
-            headers: request.stored_headers(),
+            begun: accepted.now,
+            headers: request.stored_headers()?,
             parts: std::collections::BTreeMap::new(),
         },
     )?;
-    let mut document = Document::new("InitiateMultipartUploadResult", Some(NAMESPACE));
+    let mut document = XmlWriter::s3("InitiateMultipartUploadResult", Some(S3_NAMESPACE));
     document.text("Bucket", bucket);
     document.text("Key", key);
     document.text("UploadId", &id);
-    Ok(Answer::xml(document))
+    Ok(S3Answer::xml(document))
 }
 
 /// `UploadPart`.
-pub(super) fn put_part(
-    store: &mut Store,
-    request: &Request,
-    checksum: Option<&Checksum>,
-    account: &str,
-    now: Timestamp,
-) -> S3Result<Answer> {
+pub(super) fn put_part(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let (bucket, key) = (request.bucket()?, request.key()?);
-    store.owned(bucket, account)?;
+    accepted.bucket_in(store)?;
     let id = request.parameter("uploadId").unwrap_or_default();
     let text = request.parameter("partNumber").unwrap_or_default();
     let number = text
@@ -71,25 +67,21 @@ pub(super) fn put_part(
             body: request.body.clone(),
             etag: etag.clone(),
             md5,
-            modified: now,
+            modified: accepted.now,
         },
     )?;
-    let answer = Answer::empty(StatusCode::OK).header("etag", &etag);
-    Ok(match checksum {
+    let answer = S3Answer::empty(StatusCode::OK).header("etag", &etag);
+    Ok(match &accepted.checksum {
         Some(checksum) => answer.header(checksum.algorithm.header(), &checksum.value),
         None => answer,
     })
 }
 
 /// `CompleteMultipartUpload`.
-pub(super) fn complete(
-    store: &mut Store,
-    request: &Request,
-    account: &str,
-    now: Timestamp,
-) -> S3Result<Answer> {
+pub(super) fn complete(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let (bucket, key) = (request.bucket()?, request.key()?);
-    store.owned(bucket, account)?;
+    accepted.bucket_in(store)?;
     let id = request.parameter("uploadId").unwrap_or_default();
     let upload = store.upload(id, bucket, key)?;
     let wanted = wanted_parts(&request.body)?;
@@ -126,7 +118,7 @@ pub(super) fn complete(
         body.extend_from_slice(&part.body);
         md5s.extend_from_slice(&part.md5);
     }
-    let etag = format!("\"{}-{}\"", checksum::hex(&checksum::md5_of(&md5s)), wanted.len());
+    let etag = format!("\"{}-{}\"", hex::encode(checksum::md5_of(&md5s)), wanted.len());
     let headers = store
         .remove_upload(id)
         .map(|upload| upload.headers)
@@ -137,36 +129,38 @@ pub(super) fn complete(
         Object {
             body: body.into(),
             etag: etag.clone(),
-            modified: now,
+            modified: accepted.now,
             headers,
             checksum: None,
         },
     )?;
-    let mut document = Document::new("CompleteMultipartUploadResult", Some(NAMESPACE));
+    let mut document = XmlWriter::s3("CompleteMultipartUploadResult", Some(S3_NAMESPACE));
     document.text("Location", &format!("/{bucket}/{key}"));
     document.text("Bucket", bucket);
     document.text("Key", key);
     document.text("ETag", &etag);
-    Ok(Answer::xml(document))
+    Ok(S3Answer::xml(document))
 }
 
 /// `AbortMultipartUpload`.
-pub(super) fn abort(store: &mut Store, request: &Request, account: &str) -> S3Result<Answer> {
+pub(super) fn abort(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let (bucket, key) = (request.bucket()?, request.key()?);
-    store.owned(bucket, account)?;
+    accepted.bucket_in(store)?;
     let id = request.parameter("uploadId").unwrap_or_default();
     store.upload(id, bucket, key)?;
     store.remove_upload(id);
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(S3Answer::empty(StatusCode::NO_CONTENT))
 }
 
 /// `ListParts`, all on one page.
-pub(super) fn list_parts(store: &Store, request: &Request, account: &str) -> S3Result<Answer> {
+pub(super) fn list_parts(store: &Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let (bucket, key) = (request.bucket()?, request.key()?);
-    store.owned(bucket, account)?;
+    accepted.bucket_in(store)?;
     let id = request.parameter("uploadId").unwrap_or_default();
     let upload = store.upload(id, bucket, key)?;
-    let mut document = Document::new("ListPartsResult", Some(NAMESPACE));
+    let mut document = XmlWriter::s3("ListPartsResult", Some(S3_NAMESPACE));
     document.text("Bucket", bucket);
     document.text("Key", key);
     document.text("UploadId", id);
@@ -181,7 +175,7 @@ pub(super) fn list_parts(store: &Store, request: &Request, account: &str) -> S3R
         document.text("Size", &part.body.len().to_string());
         document.close();
     }
-    Ok(Answer::xml(document))
+    Ok(S3Answer::xml(document))
 }
 
 fn wanted_parts(body: &[u8]) -> S3Result<Vec<(u32, String)>> {

@@ -4,17 +4,17 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use jiff::Timestamp;
+use jiff::fmt::rfc2822::{self, DateTimePrinter};
 use percent_encoding::percent_decode_str;
 
-use super::answer::Answer;
+use super::answer::S3Answer;
 use super::buckets::iso;
-use super::checksum::{self, Checksum};
+use super::checksum;
 use super::error::{S3Error, S3Result};
-use super::request::Request;
+use super::request::{Accepted, Request};
 use super::store::{Object, Store};
-use super::xml::{Document, NAMESPACE, leaves};
-use crate::aws::http_date;
+use super::xml::leaves;
+use crate::xml::{S3_NAMESPACE, XmlWriter};
 
 /// The most keys in one `DeleteObjects`.
 const MAX_DELETES: usize = 1000;
@@ -23,15 +23,10 @@ const MAX_DELETES: usize = 1000;
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
 /// `PutObject`.
-pub(super) fn put(
-    store: &mut Store,
-    request: &Request,
-    checksum: Option<Checksum>,
-    account: &str,
-    now: Timestamp,
-) -> S3Result<Answer> {
+pub(super) fn put(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let (bucket, key) = (request.bucket()?, request.key()?);
-    let existing = store.owned(bucket, account)?.objects.get(key);
+    let existing = accepted.bucket_in(store)?.objects.get(key);
     write_conditions(request, existing.map(|object| object.etag.as_str()))?;
     let object = store.put(
         bucket,
@@ -39,27 +34,23 @@ pub(super) fn put(
         Object {
             etag: checksum::etag(checksum::md5_of(&request.body)),
             body: request.body.clone(),
-            modified: now,
-            headers: request.stored_headers(),
-            checksum,
+            modified: accepted.now,
+            headers: request.stored_headers()?,
+            checksum: accepted.checksum.clone(),
         },
     )?;
     Ok(with_checksum(
-        Answer::empty(StatusCode::OK).header("etag", &object.etag),
+        S3Answer::empty(StatusCode::OK).header("etag", &object.etag),
         &object,
     ))
 }
 
 /// `CopyObject`.
-pub(super) fn copy(
-    store: &mut Store,
-    request: &Request,
-    source: &str,
-    account: &str,
-    now: Timestamp,
-) -> S3Result<Answer> {
+pub(super) fn copy(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let (bucket, key) = (request.bucket()?, request.key()?);
-    store.owned(bucket, account)?;
+    accepted.bucket_in(store)?;
+    let source = request.header("x-amz-copy-source").unwrap_or_default();
     let invalid = || {
         S3Error::invalid_argument(
             "x-amz-copy-source",
@@ -72,7 +63,11 @@ pub(super) fn copy(
     let plain = plain.split_once("?versionId=").map_or(plain, |(path, _)| path);
     let (from_bucket, from_key) = plain.split_once('/').ok_or_else(invalid)?;
     let from = store
-        .owned(from_bucket, account)?
+        .owned(
+            from_bucket,
+            &accepted.account,
+            request.header("x-amz-source-expected-bucket-owner"),
+        )?
         .objects
         .get(from_key)
         .ok_or_else(|| S3Error::no_such_key(from_key))?;
@@ -89,26 +84,27 @@ pub(super) fn copy(
     let copy = Object {
         body: from.body.clone(),
         etag: from.etag.clone(),
-        modified: now,
+        modified: accepted.now,
         headers: if replaces {
-            request.stored_headers()
+            request.stored_headers()?
         } else {
             from.headers.clone()
         },
         checksum: from.checksum.clone(),
     };
     let object = store.put(bucket, key, copy)?;
-    let mut document = Document::new("CopyObjectResult", Some(NAMESPACE));
+    let mut document = XmlWriter::s3("CopyObjectResult", Some(S3_NAMESPACE));
     document.text("LastModified", &iso(object.modified));
     document.text("ETag", &object.etag);
-    Ok(Answer::xml(document))
+    Ok(S3Answer::xml(document))
 }
 
 /// `GetObject` and `HeadObject`.
-pub(super) fn get(store: &Store, request: &Request, account: &str) -> S3Result<Answer> {
-    let (bucket, key) = (request.bucket()?, request.key()?);
-    let object = store
-        .owned(bucket, account)?
+pub(super) fn get(store: &Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
+    let key = request.key()?;
+    let object = accepted
+        .bucket_in(store)?
         .objects
         .get(key)
         .ok_or_else(|| S3Error::no_such_key(key))?;
@@ -127,19 +123,19 @@ pub(super) fn get(store: &Store, request: &Request, account: &str) -> S3Result<A
         body
     };
     let mut answer = match &range {
-        Some(range) => Answer::body(StatusCode::PARTIAL_CONTENT, body).header(
+        Some(range) => S3Answer::body(StatusCode::PARTIAL_CONTENT, body).header(
             "content-range",
             &format!("bytes {}-{}/{size}", range.start, range.end - 1),
         ),
-        None => Answer::body(StatusCode::OK, body),
+        None => S3Answer::body(StatusCode::OK, body),
     };
     answer = answer
         .header("content-length", &length)
         .header("content-type", DEFAULT_CONTENT_TYPE)
         .header("etag", &object.etag)
         .header("accept-ranges", "bytes");
-    if let Ok(modified) = http_date(object.modified).to_str() {
-        answer = answer.header("last-modified", modified);
+    if let Ok(modified) = DateTimePrinter::new().timestamp_to_rfc9110_string(&object.modified) {
+        answer = answer.header("last-modified", &modified);
     }
     for (name, value) in &object.headers {
         answer = answer.stored_header(name, value);
@@ -156,17 +152,19 @@ pub(super) fn get(store: &Store, request: &Request, account: &str) -> S3Result<A
 }
 
 /// `DeleteObject`. Deleting what is not there is no error.
-pub(super) fn delete(store: &mut Store, request: &Request, account: &str) -> S3Result<Answer> {
+pub(super) fn delete(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let (bucket, key) = (request.bucket()?, request.key()?);
-    store.owned(bucket, account)?;
+    accepted.bucket_in(store)?;
     store.delete(bucket, key);
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(S3Answer::empty(StatusCode::NO_CONTENT))
 }
 
 /// `DeleteObjects`.
-pub(super) fn delete_many(store: &mut Store, request: &Request, account: &str) -> S3Result<Answer> {
+pub(super) fn delete_many(store: &mut Store, accepted: &Accepted) -> S3Result<S3Answer> {
+    let request = &accepted.request;
     let bucket = request.bucket()?;
-    store.owned(bucket, account)?;
+    accepted.bucket_in(store)?;
     let found = leaves(&request.body, "Delete")?;
     let quiet = found
         .iter()
@@ -179,7 +177,7 @@ pub(super) fn delete_many(store: &mut Store, request: &Request, account: &str) -
     if keys.is_empty() || keys.len() > MAX_DELETES {
         return Err(S3Error::malformed_xml());
     }
-    let mut document = Document::new("DeleteResult", Some(NAMESPACE));
+    let mut document = XmlWriter::s3("DeleteResult", Some(S3_NAMESPACE));
     for key in keys {
         store.delete(bucket, &key);
         if !quiet {
@@ -188,10 +186,10 @@ pub(super) fn delete_many(store: &mut Store, request: &Request, account: &str) -
             document.close();
         }
     }
-    Ok(Answer::xml(document))
+    Ok(S3Answer::xml(document))
 }
 
-fn with_checksum(answer: Answer, object: &Object) -> Answer {
+fn with_checksum(answer: S3Answer, object: &Object) -> S3Answer {
     match &object.checksum {
         Some(checksum) => answer
             .header(checksum.algorithm.header(), &checksum.value)
@@ -201,7 +199,7 @@ fn with_checksum(answer: Answer, object: &Object) -> Answer {
 }
 
 /// `response-content-type` and its like: a signed URL may say with which headers its answer comes.
-fn overridden(mut answer: Answer, request: &Request) -> Answer {
+fn overridden(mut answer: S3Answer, request: &Request) -> S3Answer {
     const OVERRIDES: [(&str, &str); 6] = [
         ("response-cache-control", "cache-control"),
         ("response-content-disposition", "content-disposition"),
@@ -242,7 +240,7 @@ fn read_conditions(request: &Request, object: &Object) -> S3Result<()> {
     let date = |name| {
         request
             .header(name)
-            .and_then(|text| jiff::fmt::rfc2822::parse(text).ok())
+            .and_then(|text| rfc2822::parse(text).ok())
             .map(|zoned| zoned.timestamp().as_second())
     };
     let modified = object.modified.as_second();

@@ -1,15 +1,12 @@
 //! Which operation a request is: by method, by what it addresses, and by its subresource.
 
-use jiff::Timestamp;
 use parking_lot::RwLock;
 
-use super::answer::Answer;
-use super::checksum::Checksum;
+use super::answer::S3Answer;
 use super::error::{S3Error, S3Result};
-use super::request::Request;
+use super::request::{Accepted, Request};
 use super::store::Store;
 use super::{buckets, multipart, objects};
-use crate::host::Endpoint;
 
 /// The operations that are played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +70,49 @@ const SUBRESOURCES: [&str; 34] = [
     "website",
 ];
 
+/// Headers that ask for something that is not played here. Values that ask for what happens anyway are accepted.
+const UNSUPPORTED_HEADERS: [(&str, &[&str]); 28] = [
+    ("x-amz-acl", &["private", "bucket-owner-full-control"]),
+    ("x-amz-bucket-object-lock-enabled", &["false"]),
+    ("x-amz-bypass-governance-retention", &["false"]),
+    ("x-amz-checksum-type", &["FULL_OBJECT"]),
+    ("x-amz-copy-source-if-match", &[]),
+    ("x-amz-copy-source-if-modified-since", &[]),
+    ("x-amz-copy-source-if-none-match", &[]),
+    ("x-amz-copy-source-if-unmodified-since", &[]),
+    ("x-amz-copy-source-range", &[]),
+    ("x-amz-copy-source-server-side-encryption-customer-algorithm", &[]),
+    ("x-amz-grant-full-control", &[]),
+    ("x-amz-grant-read", &[]),
+    ("x-amz-grant-read-acp", &[]),
+    ("x-amz-grant-write", &[]),
+    ("x-amz-grant-write-acp", &[]),
+    ("x-amz-mfa", &[]),
+    ("x-amz-object-lock-legal-hold", &["OFF"]),
+    ("x-amz-object-lock-mode", &[]),
+    ("x-amz-object-lock-retain-until-date", &[]),
+    ("x-amz-object-ownership", &["BucketOwnerEnforced"]),
+    ("x-amz-server-side-encryption", &["AES256"]),
+    ("x-amz-server-side-encryption-aws-kms-key-id", &[]),
+    ("x-amz-server-side-encryption-customer-algorithm", &[]),
+    ("x-amz-storage-class", &["STANDARD"]),
+    ("x-amz-tagging", &[""]),
+    ("x-amz-tagging-directive", &["COPY"]),
+    ("x-amz-website-redirect-location", &[]),
+    ("x-amz-write-offset-bytes", &[]),
+];
+
 impl Operation {
     pub(super) fn of(request: &Request) -> S3Result<Self> {
+        if let Some((name, _)) = UNSUPPORTED_HEADERS.iter().find(|(name, accepted)| {
+            request.headers.get(*name).is_some_and(|sent| {
+                !accepted
+                    .iter()
+                    .any(|accepted| sent.as_bytes() == accepted.as_bytes())
+            })
+        }) {
+            return Err(S3Error::not_implemented(name));
+        }
         let has = |name: &str| request.parameter(name).is_some();
         let method = request.method.as_str();
         let addressed = (request.bucket.is_some(), request.key.is_some());
@@ -155,39 +193,28 @@ impl Operation {
         )
     }
 
-    /// Does it, on behalf of `account`.
-    pub(super) fn run(
-        self,
-        store: &RwLock<Store>,
-        request: &Request,
-        checksum: Option<Checksum>,
-        account: &str,
-        endpoint: &Endpoint,
-        now: Timestamp,
-    ) -> S3Result<Answer> {
+    /// Carries it out.
+    pub(super) fn run(self, store: &RwLock<Store>, accepted: &Accepted) -> S3Result<S3Answer> {
         let write = || store.write();
         let read = || store.read();
         match self {
-            Self::AbortMultipartUpload => multipart::abort(&mut write(), request, account),
-            Self::CompleteMultipartUpload => multipart::complete(&mut write(), request, account, now),
-            Self::CopyObject => {
-                let source = request.header("x-amz-copy-source").unwrap_or_default();
-                objects::copy(&mut write(), request, source, account, now)
-            }
-            Self::CreateBucket => buckets::create(&mut write(), request, account, endpoint, now),
-            Self::CreateMultipartUpload => multipart::begin(&mut write(), request, account, now),
-            Self::DeleteBucket => buckets::delete(&mut write(), request, account),
-            Self::DeleteObject => objects::delete(&mut write(), request, account),
-            Self::DeleteObjects => objects::delete_many(&mut write(), request, account),
-            Self::GetBucketLocation => buckets::location(&read(), request, account),
-            Self::GetBucketVersioning => buckets::versioning(&read(), request, account),
-            Self::GetObject | Self::HeadObject => objects::get(&read(), request, account),
-            Self::HeadBucket => buckets::head(&read(), request, account),
-            Self::ListBuckets => buckets::list_buckets(&read(), request, account),
-            Self::ListObjects => buckets::list_objects(&read(), request, account),
-            Self::ListParts => multipart::list_parts(&read(), request, account),
-            Self::PutObject => objects::put(&mut write(), request, checksum, account, now),
-            Self::UploadPart => multipart::put_part(&mut write(), request, checksum.as_ref(), account, now),
+            Self::AbortMultipartUpload => multipart::abort(&mut write(), accepted),
+            Self::CompleteMultipartUpload => multipart::complete(&mut write(), accepted),
+            Self::CopyObject => objects::copy(&mut write(), accepted),
+            Self::CreateBucket => buckets::create(&mut write(), accepted),
+            Self::CreateMultipartUpload => multipart::begin(&mut write(), accepted),
+            Self::DeleteBucket => buckets::delete(&mut write(), accepted),
+            Self::DeleteObject => objects::delete(&mut write(), accepted),
+            Self::DeleteObjects => objects::delete_many(&mut write(), accepted),
+            Self::GetBucketLocation => buckets::location(&read(), accepted),
+            Self::GetBucketVersioning => buckets::versioning(&read(), accepted),
+            Self::GetObject | Self::HeadObject => objects::get(&read(), accepted),
+            Self::HeadBucket => buckets::head(&read(), accepted),
+            Self::ListBuckets => buckets::list_buckets(&read(), accepted),
+            Self::ListObjects => buckets::list_objects(&read(), accepted),
+            Self::ListParts => multipart::list_parts(&read(), accepted),
+            Self::PutObject => objects::put(&mut write(), accepted),
+            Self::UploadPart => multipart::put_part(&mut write(), accepted),
         }
     }
 }

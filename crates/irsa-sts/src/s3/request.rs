@@ -4,13 +4,22 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use irsa_core::partition::HostClass;
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
+use super::checksum::Checksum;
 use super::error::{S3Error, S3Result};
+use super::store::{BucketEntry, Store};
 use crate::host::Endpoint;
 
 /// The longest key in bytes.
 const MAX_KEY: usize = 1024;
+
+/// The prefix of user metadata.
+const METADATA: &str = "x-amz-meta-";
+
+/// The most bytes of user metadata: names without their prefix, and values.
+const MAX_METADATA: usize = 2048;
 
 /// A request, read but not yet believed.
 #[derive(Debug)]
@@ -24,6 +33,31 @@ pub(crate) struct Request {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+/// A request that was authenticated: what an operation acts on.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The request, its body without the frames that it travelled in.
+    pub(crate) request: Request,
+    /// The caller's account.
+    pub(crate) account: String,
+    /// The checksum that came with the body, verified.
+    pub(crate) checksum: Option<Checksum>,
+    /// The region of the endpoint.
+    pub(crate) region: String,
+    pub(crate) now: Timestamp,
+}
+
+impl Accepted {
+    /// The bucket of the request, if it exists and is the caller's.
+    pub(crate) fn bucket_in<'s>(&self, store: &'s Store) -> S3Result<&'s BucketEntry> {
+        store.owned(
+            self.request.bucket()?,
+            &self.account,
+            self.request.header("x-amz-expected-bucket-owner"),
+        )
+    }
 }
 
 /// Where the bucket's name stands.
@@ -109,7 +143,10 @@ impl Request {
     }
 
     /// The headers that are stored with an object and given back: content headers and the user's metadata.
-    pub(crate) fn stored_headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+    ///
+    /// # Errors
+    /// When the user's metadata is larger than S3 takes.
+    pub(crate) fn stored_headers(&self) -> S3Result<Vec<(HeaderName, HeaderValue)>> {
         const KEPT: [&str; 6] = [
             "cache-control",
             "content-disposition",
@@ -118,9 +155,23 @@ impl Request {
             "content-type",
             "expires",
         ];
-        self.headers
+        let metadata: usize = self
+            .headers
             .iter()
-            .filter(|(name, _)| KEPT.contains(&name.as_str()) || name.as_str().starts_with("x-amz-meta-"))
+            .filter_map(|(name, value)| Some(name.as_str().strip_prefix(METADATA)?.len() + value.len()))
+            .sum();
+        if metadata > MAX_METADATA {
+            return Err(S3Error::bad(
+                "MetadataTooLarge",
+                "Your metadata headers exceed the maximum allowed metadata size",
+            )
+            .with("Size", metadata.to_string())
+            .with("MaxSizeAllowed", MAX_METADATA.to_string()));
+        }
+        Ok(self
+            .headers
+            .iter()
+            .filter(|(name, _)| KEPT.contains(&name.as_str()) || name.as_str().starts_with(METADATA))
             .filter_map(|(name, value)| {
                 if name.as_str() != "content-encoding" {
                     return Some((name.clone(), value.clone()));
@@ -136,7 +187,7 @@ impl Request {
                 let value = HeaderValue::from_str(&rest.join(",")).ok()?;
                 (!rest.is_empty()).then(|| (name.clone(), value))
             })
-            .collect()
+            .collect())
     }
 }
 
@@ -259,6 +310,7 @@ mod tests {
         let request = Request::parse(&parts, body, &endpoint).unwrap();
         let stored: Vec<_> = request
             .stored_headers()
+            .unwrap()
             .into_iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();

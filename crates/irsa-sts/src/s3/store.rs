@@ -83,6 +83,18 @@ pub(crate) struct Part {
     pub(crate) modified: Timestamp,
 }
 
+impl Object {
+    /// What counts against the bound: key, body, and the headers kept with it.
+    fn size(&self, key: &str) -> u64 {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        (key.len() + self.body.len() + headers) as u64
+    }
+}
+
 impl Store {
     pub(crate) fn bucket(&self, name: &str) -> Option<&BucketEntry> {
         self.buckets.get(name)
@@ -92,13 +104,13 @@ impl Store {
         self.buckets.iter()
     }
 
-    /// The bucket, if it exists and belongs to `account`.
-    pub(crate) fn owned(&self, name: &str, account: &str) -> S3Result<&BucketEntry> {
+    /// The bucket, if it exists and belongs to `account`, and to the account that the caller expects.
+    pub(crate) fn owned(&self, name: &str, account: &str, expected: Option<&str>) -> S3Result<&BucketEntry> {
         let bucket = self
             .buckets
             .get(name)
             .ok_or_else(|| S3Error::no_such_bucket(name))?;
-        if bucket.account == account {
+        if bucket.account == account && expected.is_none_or(|expected| expected == account) {
             Ok(bucket)
         } else {
             Err(S3Error::access_denied())
@@ -151,9 +163,15 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) fn add_configured(&mut self, buckets: &[(String, Bucket)]) -> Result<(), String> {
-        for (account, bucket) in buckets {
-            self.create_bucket(&bucket.name, account, &bucket.region, Timestamp::now())
+    /// Creates the buckets of an account's configuration.
+    pub(crate) fn add_configured(
+        &mut self,
+        account: &str,
+        buckets: &[Bucket],
+        now: Timestamp,
+    ) -> Result<(), String> {
+        for bucket in buckets {
+            self.create_bucket(&bucket.name, account, &bucket.region, now)
                 .map_err(|error| format!("bucket {:?}: {}", bucket.name, error.message))?;
         }
         Ok(())
@@ -188,11 +206,11 @@ impl Store {
             .buckets
             .get(bucket)
             .ok_or_else(|| S3Error::no_such_bucket(bucket))?;
-        let replaced = entry.objects.get(key).map(|object| object.body.len() as u64);
+        let replaced = entry.objects.get(key).map(|object| object.size(key));
         if replaced.is_none() && self.objects >= self.limits.objects {
             return Err(full(&format!("{} objects", self.limits.objects)));
         }
-        let bytes = self.bytes - replaced.unwrap_or(0) + object.body.len() as u64;
+        let bytes = self.bytes - replaced.unwrap_or(0) + object.size(key);
         if bytes > self.limits.bytes {
             return Err(full(&format!("{} bytes", self.limits.bytes)));
         }
@@ -214,7 +232,7 @@ impl Store {
             .and_then(|bucket| bucket.objects.remove(key));
         if let Some(object) = &removed {
             self.objects -= 1;
-            self.bytes -= object.body.len() as u64;
+            self.bytes -= object.size(key);
         }
         removed.is_some()
     }
@@ -274,6 +292,10 @@ fn full(bound: &str) -> S3Error {
     )
 }
 
+/// What AWS keeps for its own purposes in the names of general purpose buckets.
+const RESERVED_PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+const RESERVED_SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+
 /// The rules for names of general purpose buckets.
 fn check_bucket_name(name: &str) -> S3Result<()> {
     let good = (3..=63).contains(&name.len())
@@ -284,11 +306,57 @@ fn check_bucket_name(name: &str) -> S3Result<()> {
             .split('.')
             .all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'))
         && name.parse::<std::net::Ipv4Addr>().is_err()
-        && !name.starts_with("xn--")
-        && !name.ends_with("-s3alias");
+        && !RESERVED_PREFIXES
+            .iter()
+            .any(|reserved| name.starts_with(reserved))
+        && !RESERVED_SUFFIXES.iter().any(|reserved| name.ends_with(reserved));
     if good {
         Ok(())
     } else {
         Err(S3Error::bad("InvalidBucketName", "The specified bucket is not valid.").with("BucketName", name))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn object(metadata: usize) -> Object {
+        Object {
+            body: Bytes::from_static(b"body"),
+            etag: String::new(),
+            modified: Timestamp::UNIX_EPOCH,
+            headers: vec![(
+                HeaderName::from_static("x-amz-meta-k"),
+                HeaderValue::try_from("x".repeat(metadata)).unwrap(),
+            )],
+            checksum: None,
+        }
+    }
+
+    #[test]
+    fn keys_and_metadata_count_as_stored_and_are_given_back() {
+        let mut store = Store::default();
+        store
+            .create_bucket("bucket", "1", "us-east-1", Timestamp::UNIX_EPOCH)
+            .unwrap();
+        store.limits.bytes = 1000;
+        assert_eq!(
+            store.put("bucket", "key", object(1000)).unwrap_err().code,
+            "EntityTooLarge"
+        );
+        assert_eq!(
+            store
+                .put("bucket", &"k".repeat(1000), object(1))
+                .unwrap_err()
+                .code,
+            "EntityTooLarge"
+        );
+        for _ in 0..3 {
+            store.put("bucket", "key", object(900)).unwrap();
+        }
+        assert!(store.delete("bucket", "key"));
+        assert_eq!(store.bytes, 0);
     }
 }

@@ -12,10 +12,11 @@ use http::{HeaderMap, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::*;
-use crate::Clock;
-use crate::config::{Account, Config, User};
+use crate::config::{Account, Bucket, Config, User};
 use crate::events::EventLog;
 use crate::sigv4::{Authentication, PathMode, SigningKey, sha256_hex};
+use crate::xml::S3_NAMESPACE;
+use crate::{Aws, Clock};
 
 const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 const OTHER_KEY: &str = "AKIAIOSFODNN7STRANGER";
@@ -603,7 +604,7 @@ async fn buckets_are_created_where_the_endpoint_allows_it() {
             region => format!(
                 "<CreateBucketConfiguration xmlns=\"{}\"><LocationConstraint>{region}</LocationConstraint>\
                  </CreateBucketConfiguration>",
-                xml::NAMESPACE
+                S3_NAMESPACE
             ),
         };
         world.signed("PUT", host, "/", region, &body).await
@@ -777,6 +778,106 @@ async fn operations_that_are_not_played_are_not_taken_for_others() {
         world.presigned(REGIONAL, "/path", "us-west-2").await.body,
         "hello"
     );
+}
+
+#[tokio::test]
+async fn headers_that_ask_for_more_than_is_played_are_refused() {
+    let world = world();
+    let put = async |name: &str, value: &str| {
+        let headers = [(name, value)];
+        world
+            .signed_with("PUT", REGIONAL, "/k", "us-west-2", "x", &headers)
+            .await
+    };
+    for (name, value) in [
+        ("x-amz-acl", "public-read"),
+        ("x-amz-grant-read", "id=1"),
+        ("x-amz-object-lock-mode", "COMPLIANCE"),
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-storage-class", "GLACIER"),
+        ("x-amz-tagging", "a=b"),
+        ("x-amz-website-redirect-location", "/other"),
+    ] {
+        let seen = put(name, value).await;
+        assert_eq!(
+            (seen.status.as_u16(), seen.code()),
+            (501, "NotImplemented"),
+            "{name}"
+        );
+        assert!(seen.element("Message").unwrap().ends_with(name), "{}", seen.body);
+    }
+    for (name, value) in [("x-amz-acl", "private"), ("x-amz-storage-class", "STANDARD")] {
+        assert_eq!(put(name, value).await.status, StatusCode::OK, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_expected_owner_of_a_bucket_counts() {
+    let world = with_object().await;
+    let owned_by = async |method: &str, header: &str, account: &str| {
+        let mut headers = vec![(header, account)];
+        if method == "PUT" {
+            headers.push(("x-amz-copy-source", "bucket/path"));
+        }
+        let target = if method == "PUT" { "/copy" } else { "/path" };
+        world
+            .signed_with(method, REGIONAL, target, "us-west-2", "", &headers)
+            .await
+    };
+    for (method, header) in [
+        ("GET", "x-amz-expected-bucket-owner"),
+        ("PUT", "x-amz-expected-bucket-owner"),
+        ("PUT", "x-amz-source-expected-bucket-owner"),
+    ] {
+        let seen = owned_by(method, header, "444455556666").await;
+        assert_eq!(
+            (seen.status.as_u16(), seen.code()),
+            (403, "AccessDenied"),
+            "{header}"
+        );
+        let seen = owned_by(method, header, "111122223333").await;
+        assert_eq!(seen.status, StatusCode::OK, "{header}: {}", seen.body);
+    }
+}
+
+#[tokio::test]
+async fn user_metadata_is_bounded() {
+    let world = world();
+    let put = async |value: &str| {
+        let headers = [("x-amz-meta-k", value)];
+        world
+            .signed_with("PUT", REGIONAL, "/k", "us-west-2", "", &headers)
+            .await
+    };
+    let seen = put(&"x".repeat(2048)).await;
+    assert_eq!(
+        (seen.status.as_u16(), seen.code(), seen.element("MaxSizeAllowed")),
+        (400, "MetadataTooLarge", Some("2048"))
+    );
+    assert_eq!(put(&"x".repeat(2047)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn names_that_aws_reserves_are_refused() {
+    let world = world();
+    for name in [
+        "xn--a",
+        "sthree-a",
+        "amzn-s3-demo-bucket",
+        "a--x-s3",
+        "a--ol-s3",
+        "a.mrap",
+    ] {
+        let seen = world
+            .signed("PUT", "s3.amazonaws.com", &format!("/{name}"), "us-east-1", "")
+            .await;
+        assert_eq!(
+            (seen.status.as_u16(), seen.code()),
+            (400, "InvalidBucketName"),
+            "{name}: {}",
+            seen.body
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,76 +1,12 @@
-//! S3's XML: documents out, and the few that come in.
+//! The few XML documents that S3 receives, read into their leaves.
 
-use bytes::Bytes;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
 use super::error::{S3Error, S3Result};
-use crate::xml::escape_into;
-
-/// Namespace of S3's answers other than errors.
-pub(crate) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// Documents that come in are small; `DeleteObjects` with its 1000 keys is the largest.
 const MAX_INPUT: usize = 4 << 20;
-
-/// An XML document that grows.
-pub(crate) struct Document {
-    out: String,
-    open: Vec<&'static str>,
-}
-
-impl Document {
-    pub(crate) fn new(root: &'static str, namespace: Option<&str>) -> Self {
-        let mut out = String::with_capacity(512);
-        out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<");
-        out.push_str(root);
-        if let Some(namespace) = namespace {
-            out.push_str(" xmlns=\"");
-            out.push_str(namespace);
-            out.push('"');
-        }
-        out.push('>');
-        Self {
-            out,
-            open: vec![root],
-        }
-    }
-
-    pub(crate) fn text(&mut self, name: &str, value: &str) {
-        self.tag("<", name);
-        escape_into(&mut self.out, value);
-        self.tag("</", name);
-    }
-
-    /// Text of the element that is open.
-    pub(crate) fn content(&mut self, value: &str) {
-        escape_into(&mut self.out, value);
-    }
-
-    pub(crate) fn open(&mut self, name: &'static str) {
-        self.tag("<", name);
-        self.open.push(name);
-    }
-
-    pub(crate) fn close(&mut self) {
-        if let Some(name) = self.open.pop() {
-            self.tag("</", name);
-        }
-    }
-
-    pub(crate) fn finish(mut self) -> Bytes {
-        while !self.open.is_empty() {
-            self.close();
-        }
-        Bytes::from(self.out)
-    }
-
-    fn tag(&mut self, start: &str, name: &str) {
-        self.out.push_str(start);
-        self.out.push_str(name);
-        self.out.push('>');
-    }
-}
 
 /// One element of a document that came in: its path without the root, and its text.
 #[derive(Debug, PartialEq, Eq)]
@@ -212,16 +148,5 @@ mod tests {
         ] {
             assert!(leaves(text.as_bytes(), "Delete").is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn text_from_outside_is_escaped() {
-        let mut document = Document::new("Error", None);
-        document.text("Key", "<&>");
-        let text = String::from_utf8(document.finish().to_vec()).unwrap();
-        assert_eq!(
-            text,
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Key>&lt;&amp;&gt;</Key></Error>"
-        );
     }
 }

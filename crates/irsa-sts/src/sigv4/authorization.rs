@@ -2,15 +2,12 @@
 
 use http::header::{AUTHORIZATION, DATE};
 
-use super::canonical::RequestView;
+use super::canonical::{ALGORITHM, RequestView};
 use super::date::AmzDate;
 use super::error::{AuthenticationError, IncompleteHeader};
 use super::scope::CredentialScope;
 use super::signature::Signature;
 use super::{Authentication, Location};
-
-/// The only algorithm that is taken.
-pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// The header of a signed request. Headers of other schemes (`Bearer`, `AWS` of version 2) are none of ours.
 pub(super) fn find<'a>(request: &RequestView<'a>) -> Result<Option<&'a str>, AuthenticationError> {

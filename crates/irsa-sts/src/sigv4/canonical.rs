@@ -9,10 +9,11 @@ use http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::Location;
-use super::authorization::ALGORITHM;
 use super::date::AmzDate;
 use super::scope::CredentialScope;
-use super::signature::hex;
+
+/// The only algorithm that is accepted.
+pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Everything but the unreserved characters of RFC 3986.
 const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -127,7 +128,7 @@ pub(super) fn string_to_sign(date: AmzDate, scope: &CredentialScope, canonical_r
 /// SHA-256 in hexadecimal.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(digest(&SHA256, bytes).as_ref())
+    hex::encode(digest(&SHA256, bytes))
 }
 
 /// Percent-decodes a name or value of a query, `+` being a blank. `None` when an escape is broken or the result is not

@@ -41,12 +41,6 @@ impl PayloadMode {
             _ => return None,
         })
     }
-
-    /// Whether the body is in chunks.
-    #[must_use]
-    pub fn is_chunked(&self) -> bool {
-        matches!(self, Self::SignedChunks { .. } | Self::UnsignedChunks)
-    }
 }
 
 /// What the signatures of chunks go on from: the verified signature of the head.

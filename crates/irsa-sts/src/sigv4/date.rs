@@ -7,7 +7,6 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::SKEW;
-use super::error::TimeError;
 
 /// A moment with the precision of a second, as signatures write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +108,27 @@ impl fmt::Display for AmzDate {
             self.0.second()
         )
     }
+}
+
+/// A signature that is not of now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TimeError {
+    /// Too old.
+    #[error("signed at {signed}, more than 15 minutes before {now}")]
+    Expired {
+        /// The date of the signature.
+        signed: AmzDate,
+        /// The server's.
+        now: AmzDate,
+    },
+    /// From the future.
+    #[error("signed at {signed}, more than 15 minutes after {now}")]
+    NotYetCurrent {
+        /// The date of the signature.
+        signed: AmzDate,
+        /// The server's.
+        now: AmzDate,
+    },
 }
 
 #[cfg(test)]

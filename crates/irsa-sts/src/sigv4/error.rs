@@ -61,24 +61,3 @@ pub struct IncompleteHeader {
     /// The whole header, for the text (AWS shows its hash).
     pub header: String,
 }
-
-/// A signature that is not of now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TimeError {
-    /// Too old.
-    #[error("signed at {signed}, more than 15 minutes before {now}")]
-    Expired {
-        /// The date of the signature.
-        signed: AmzDate,
-        /// The server's.
-        now: AmzDate,
-    },
-    /// From the future.
-    #[error("signed at {signed}, more than 15 minutes after {now}")]
-    NotYetCurrent {
-        /// The date of the signature.
-        signed: AmzDate,
-        /// The server's.
-        now: AmzDate,
-    },
-}

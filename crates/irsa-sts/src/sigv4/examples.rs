@@ -22,241 +22,209 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     map
 }
 
-/// One case of the signing test suite: service `service` in us-east-1 at 20150830T123600Z.
-fn suite(
-    method: &str,
-    path: &str,
-    query: &str,
-    extra: &[(&str, &str)],
-    signed: &str,
-    body: &[u8],
-    signature: &str,
-) -> String {
-    let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders={signed}, \
-         Signature={signature}"
-    );
-    let mut all = vec![
-        ("host", "example.amazonaws.com"),
-        ("x-amz-date", "20150830T123600Z"),
-        ("authorization", authorization.as_str()),
-    ];
-    all.extend_from_slice(extra);
-    let headers = headers(&all);
-    let request = RequestView {
-        method,
+/// A signed request of an example. `expect` is a part of its canonical request, where one is worth looking at.
+#[derive(Default)]
+struct Example<'a> {
+    name: &'a str,
+    method: &'a str,
+    path: &'a str,
+    query: &'a str,
+    headers: &'a [(&'a str, &'a str)],
+    signed: &'a str,
+    body: &'a [u8],
+    signature: &'a str,
+    expect: &'a str,
+}
+
+/// The service, day and key of a set of examples.
+struct Setting {
+    scope: &'static str,
+    date: &'static str,
+    host: &'static str,
+    secret: &'static str,
+    mode: PathMode,
+}
+
+impl Example<'_> {
+    #[track_caller]
+    fn check(&self, setting: &Setting) {
+        let hash = sha256_hex(self.body);
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}, SignedHeaders={}, Signature={}",
+            setting.scope, self.signed, self.signature
+        );
+        let mut all = vec![
+            ("host", setting.host),
+            ("x-amz-date", setting.date),
+            ("authorization", authorization.as_str()),
+        ];
+        if setting.mode == PathMode::AsSent {
+            all.push(("x-amz-content-sha256", &hash));
+        }
+        all.extend_from_slice(self.headers);
+        let headers = headers(&all);
+        let request = RequestView {
+            method: self.method,
+            path: self.path,
+            query: self.query,
+            headers: &headers,
+            authority: None,
+        };
+        let claim = Authentication::of(&request).unwrap().unwrap();
+        match claim.verify(&request, setting.mode, &hash, setting.secret) {
+            Ok(verified) => assert!(
+                verified.canonical_request.contains(self.expect),
+                "{}: {}",
+                self.name,
+                verified.canonical_request
+            ),
+            Err(mismatch) => panic!(
+                "{}: {}\n\n{}",
+                self.name, mismatch.canonical_request, mismatch.string_to_sign
+            ),
+        }
+    }
+}
+
+/// A case of the suite that signs `host` and `x-amz-date` of a GET.
+fn get<'a>(name: &'a str, path: &'a str, query: &'a str, signature: &'a str) -> Example<'a> {
+    Example {
+        name,
+        method: "GET",
         path,
         query,
-        headers: &headers,
-        authority: None,
+        signed: "host;x-amz-date",
+        signature,
+        ..Example::default()
+    }
+}
+
+#[test]
+fn the_signing_test_suite_verifies() {
+    const VANILLA: &str = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
+    let setting = Setting {
+        scope: "AKIDEXAMPLE/20150830/us-east-1/service/aws4_request",
+        date: "20150830T123600Z",
+        host: "example.amazonaws.com",
+        secret: SUITE_SECRET,
+        mode: PathMode::Normalized,
     };
-    let claim = Authentication::of(&request).unwrap().unwrap();
-    match claim.verify(&request, PathMode::Normalized, &sha256_hex(body), SUITE_SECRET) {
-        Ok(verified) => verified.canonical_request,
-        Err(mismatch) => panic!("{}\n\n{}", mismatch.canonical_request, mismatch.string_to_sign),
-    }
-}
-
-#[test]
-fn get_vanilla() {
-    let canonical = suite(
-        "GET",
-        "/",
-        "",
-        &[],
-        "host;x-amz-date",
-        b"",
-        "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
-    );
-    assert_eq!(
-        canonical,
-        format!(
-            "GET\n/\n\nhost:example.amazonaws.com\nx-amz-date:20150830T123600Z\n\nhost;x-amz-date\n{EMPTY_HASH}"
-        )
-    );
-    assert_eq!(
-        sha256_hex(canonical.as_bytes()),
-        "bb579772317eb040ac9ed261061d46c1f17a8133879d6129b6e1c25292927e63"
-    );
-}
-
-#[test]
-fn post_vanilla() {
-    suite(
-        "POST",
-        "/",
-        "",
-        &[],
-        "host;x-amz-date",
-        b"",
-        "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
-    );
-}
-
-#[test]
-fn get_vanilla_query_order_key_case() {
-    suite(
-        "GET",
-        "/",
-        "Param2=value2&Param1=value1",
-        &[],
-        "host;x-amz-date",
-        b"",
-        "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
-    );
-}
-
-#[test]
-fn get_vanilla_empty_query_key() {
-    suite(
-        "GET",
-        "/",
-        "Param1=value1",
-        &[],
-        "host;x-amz-date",
-        b"",
-        "a67d582fa61cc504c4bae71f336f98b97f1ea3c7a6bfe1b6e45aec72011b9aeb",
-    );
-}
-
-#[test]
-fn get_vanilla_query_unreserved() {
-    let all = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    suite(
-        "GET",
-        "/",
-        &format!("{all}={all}"),
-        &[],
-        "host;x-amz-date",
-        b"",
-        "9c3e54bfcdf0b19771a7f523ee5669cdf59bc7cc0884027167c21bb143a40197",
-    );
-}
-
-#[test]
-fn get_unreserved() {
-    suite(
-        "GET",
-        "/-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
-        "",
-        &[],
-        "host;x-amz-date",
-        b"",
-        "07ef7494c76fa4850883e2b006601f940f8a34d404d0cfa977f52a65bbf5f24f",
-    );
-}
-
-#[test]
-fn get_utf8_and_get_space() {
-    suite(
-        "GET",
-        "/ሴ",
-        "",
-        &[],
-        "host;x-amz-date",
-        b"",
-        "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85",
-    );
-    suite(
-        "GET",
-        "/example space/",
-        "",
-        &[],
-        "host;x-amz-date",
-        b"",
-        "652487583200325589f1fba4c7e578f72c47cb61beeca81406b39ddec1366741",
-    );
-}
-
-#[test]
-fn paths_are_normalized() {
+    let unreserved = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let (path, query) = (format!("/{unreserved}"), format!("{unreserved}={unreserved}"));
     for path in ["/", "//", "/./", "/example/..", "/example1/example2/../.."] {
-        suite(
-            "GET",
-            path,
-            "",
-            &[],
-            "host;x-amz-date",
-            b"",
-            "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
-        );
+        get("normalize-path", path, "", VANILLA).check(&setting);
     }
-}
-
-#[test]
-fn get_header_key_duplicate() {
-    let canonical = suite(
-        "GET",
-        "/",
-        "",
-        &[
-            ("My-Header1", "value2"),
-            ("My-Header1", "value2"),
-            ("My-Header1", "value1"),
-        ],
-        "host;my-header1;x-amz-date",
-        b"",
-        "c9d5ea9f3f72853aea855b47ea873832890dbdd183b4468f858259531a5138ea",
-    );
-    assert!(canonical.contains("\nmy-header1:value2,value2,value1\n"));
-}
-
-#[test]
-fn get_header_value_order() {
-    suite(
-        "GET",
-        "/",
-        "",
-        &[
-            ("My-Header1", "value4"),
-            ("My-Header1", "value1"),
-            ("My-Header1", "value3"),
-            ("My-Header1", "value2"),
-        ],
-        "host;my-header1;x-amz-date",
-        b"",
-        "08c7e5a9acfcfeb3ab6b2185e75ce8b1deb5e634ec47601a50643f830c755c01",
-    );
-}
-
-#[test]
-fn get_header_value_trim() {
-    let canonical = suite(
-        "GET",
-        "/",
-        "",
-        &[("My-Header1", " value1"), ("My-Header2", " \"a   b   c\"")],
-        "host;my-header1;my-header2;x-amz-date",
-        b"",
-        "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
-    );
-    assert!(canonical.contains("\nmy-header2:\"a b c\"\n"));
-}
-
-#[test]
-fn post_header_key_sort() {
-    suite(
-        "POST",
-        "/",
-        "",
-        &[("My-Header1", "value1")],
-        "host;my-header1;x-amz-date",
-        b"",
-        "c5410059b04c1ee005303aed430f6e6645f61f4dc9e1461ec8f8916fdf18852c",
-    );
-}
-
-#[test]
-fn post_x_www_form_urlencoded() {
-    suite(
-        "POST",
-        "/",
-        "",
-        &[("Content-Type", "application/x-www-form-urlencoded")],
-        "content-type;host;x-amz-date",
-        b"Param1=value1",
-        "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
-    );
+    let post = Example {
+        method: "POST",
+        ..get(
+            "post-vanilla",
+            "/",
+            "",
+            "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
+        )
+    };
+    for example in [
+        Example {
+            expect: "GET\n/\n\nhost:example.amazonaws.com\nx-amz-date:20150830T123600Z\n\nhost;x-amz-date\n\
+                     e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            ..get("get-vanilla", "/", "", VANILLA)
+        },
+        get(
+            "get-vanilla-query-order-key-case",
+            "/",
+            "Param2=value2&Param1=value1",
+            "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
+        ),
+        get(
+            "get-vanilla-empty-query-key",
+            "/",
+            "Param1=value1",
+            "a67d582fa61cc504c4bae71f336f98b97f1ea3c7a6bfe1b6e45aec72011b9aeb",
+        ),
+        get(
+            "get-vanilla-query-unreserved",
+            "/",
+            &query,
+            "9c3e54bfcdf0b19771a7f523ee5669cdf59bc7cc0884027167c21bb143a40197",
+        ),
+        get(
+            "get-unreserved",
+            &path,
+            "",
+            "07ef7494c76fa4850883e2b006601f940f8a34d404d0cfa977f52a65bbf5f24f",
+        ),
+        get(
+            "get-utf8",
+            "/ሴ",
+            "",
+            "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85",
+        ),
+        get(
+            "get-space",
+            "/example space/",
+            "",
+            "652487583200325589f1fba4c7e578f72c47cb61beeca81406b39ddec1366741",
+        ),
+        Example {
+            headers: &[
+                ("My-Header1", "value2"),
+                ("My-Header1", "value2"),
+                ("My-Header1", "value1"),
+            ],
+            signed: "host;my-header1;x-amz-date",
+            expect: "\nmy-header1:value2,value2,value1\n",
+            ..get(
+                "get-header-key-duplicate",
+                "/",
+                "",
+                "c9d5ea9f3f72853aea855b47ea873832890dbdd183b4468f858259531a5138ea",
+            )
+        },
+        Example {
+            headers: &[
+                ("My-Header1", "value4"),
+                ("My-Header1", "value1"),
+                ("My-Header1", "value3"),
+                ("My-Header1", "value2"),
+            ],
+            signed: "host;my-header1;x-amz-date",
+            ..get(
+                "get-header-value-order",
+                "/",
+                "",
+                "08c7e5a9acfcfeb3ab6b2185e75ce8b1deb5e634ec47601a50643f830c755c01",
+            )
+        },
+        Example {
+            headers: &[("My-Header1", " value1"), ("My-Header2", " \"a   b   c\"")],
+            signed: "host;my-header1;my-header2;x-amz-date",
+            expect: "\nmy-header2:\"a b c\"\n",
+            ..get(
+                "get-header-value-trim",
+                "/",
+                "",
+                "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
+            )
+        },
+        Example {
+            name: "post-header-key-sort",
+            headers: &[("My-Header1", "value1")],
+            signed: "host;my-header1;x-amz-date",
+            signature: "c5410059b04c1ee005303aed430f6e6645f61f4dc9e1461ec8f8916fdf18852c",
+            ..post
+        },
+        Example {
+            name: "post-x-www-form-urlencoded",
+            headers: &[("Content-Type", "application/x-www-form-urlencoded")],
+            signed: "content-type;host;x-amz-date",
+            body: b"Param1=value1",
+            signature: "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
+            ..post
+        },
+        post,
+    ] {
+        example.check(&setting);
+    }
 }
 
 /// The example that the general documentation goes through step by step.
@@ -299,94 +267,62 @@ fn list_users_of_iam() {
     );
 }
 
-/// One example of the S3 documentation: bucket `examplebucket` at 20130524T000000Z.
-fn s3(
-    method: &str,
-    path: &str,
-    query: &str,
-    extra: &[(&str, &str)],
-    signed: &str,
-    hash: &str,
-    signature: &str,
-) {
-    let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,\
-         SignedHeaders={signed},Signature={signature}"
-    );
-    let mut all = vec![
-        ("host", "examplebucket.s3.amazonaws.com"),
-        ("x-amz-content-sha256", hash),
-        ("x-amz-date", "20130524T000000Z"),
-        ("authorization", authorization.as_str()),
-    ];
-    all.extend_from_slice(extra);
-    let headers = headers(&all);
-    let request = RequestView {
-        method,
-        path,
-        query,
-        headers: &headers,
-        authority: None,
+#[test]
+fn the_examples_of_the_s3_documentation_verify() {
+    let setting = Setting {
+        scope: "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request",
+        date: "20130524T000000Z",
+        host: "examplebucket.s3.amazonaws.com",
+        secret: S3_SECRET,
+        mode: PathMode::AsSent,
     };
-    let claim = Authentication::of(&request).unwrap().unwrap();
-    if let Err(mismatch) = claim.verify(&request, PathMode::AsSent, hash, S3_SECRET) {
-        panic!("{}\n\n{}", mismatch.canonical_request, mismatch.string_to_sign);
+    for example in [
+        Example {
+            headers: &[("range", "bytes=0-9")],
+            signed: "host;range;x-amz-content-sha256;x-amz-date",
+            ..get(
+                "GET object with a range",
+                "/test.txt",
+                "",
+                "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+            )
+        },
+        Example {
+            method: "PUT",
+            headers: &[
+                ("date", "Fri, 24 May 2013 00:00:00 GMT"),
+                ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+            ],
+            signed: "date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class",
+            body: b"Welcome to Amazon S3.",
+            ..get(
+                "PUT object",
+                "/test%24file.text",
+                "",
+                "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+            )
+        },
+        Example {
+            signed: "host;x-amz-content-sha256;x-amz-date",
+            ..get(
+                "GET bucket lifecycle",
+                "/",
+                "lifecycle",
+                "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+            )
+        },
+        Example {
+            signed: "host;x-amz-content-sha256;x-amz-date",
+            ..get(
+                "GET bucket (list objects)",
+                "/",
+                "max-keys=2&prefix=J",
+                "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+            )
+        },
+    ] {
+        example.check(&setting);
     }
-}
-
-#[test]
-fn s3_get_object_with_range() {
-    s3(
-        "GET",
-        "/test.txt",
-        "",
-        &[("range", "bytes=0-9")],
-        "host;range;x-amz-content-sha256;x-amz-date",
-        EMPTY_HASH,
-        "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
-    );
-}
-
-#[test]
-fn s3_put_object_keeps_the_path_as_sent() {
-    s3(
-        "PUT",
-        "/test%24file.text",
-        "",
-        &[
-            ("date", "Fri, 24 May 2013 00:00:00 GMT"),
-            ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
-        ],
-        "date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class",
-        &sha256_hex(b"Welcome to Amazon S3."),
-        "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
-    );
-}
-
-#[test]
-fn s3_get_bucket_lifecycle() {
-    s3(
-        "GET",
-        "/",
-        "lifecycle",
-        &[],
-        "host;x-amz-content-sha256;x-amz-date",
-        EMPTY_HASH,
-        "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
-    );
-}
-
-#[test]
-fn s3_list_objects() {
-    s3(
-        "GET",
-        "/",
-        "max-keys=2&prefix=J",
-        &[],
-        "host;x-amz-content-sha256;x-amz-date",
-        EMPTY_HASH,
-        "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
-    );
 }
 
 #[test]

@@ -17,11 +17,10 @@ mod scope;
 mod signature;
 pub mod v2;
 
-pub use authorization::ALGORITHM;
 pub(crate) use canonical::decode_component;
-pub use canonical::{PathMode, RequestView, sha256_hex};
-pub use date::AmzDate;
-pub use error::{AuthenticationError, IncompleteHeader, TimeError};
+pub use canonical::{ALGORITHM, PathMode, RequestView, sha256_hex};
+pub use date::{AmzDate, TimeError};
+pub use error::{AuthenticationError, IncompleteHeader};
 pub use scope::{CredentialScope, ScopeProblem};
 pub use signature::{Signature, SigningKey};
 

@@ -1,7 +1,7 @@
 //! Presigned URLs: the signature is in the query.
 
-use super::authorization::{ALGORITHM, signed_header_names};
-use super::canonical::{RequestView, decode_component};
+use super::authorization::signed_header_names;
+use super::canonical::{ALGORITHM, RequestView, decode_component};
 use super::date::AmzDate;
 use super::error::AuthenticationError;
 use super::scope::CredentialScope;

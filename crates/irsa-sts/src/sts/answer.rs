@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use jiff::Timestamp;
 
 use crate::error::{Fault, StsError};
 use crate::token::Issued;
@@ -23,9 +22,8 @@ impl Answer {
 
     /// Starts the result of an action.
     pub(super) fn begin(action: &'static str) -> XmlWriter {
-        let mut xml = XmlWriter::new();
-        xml.root(action, "Response", STS_NAMESPACE);
-        xml.open_joined(action, "Result");
+        let mut xml = XmlWriter::sts(format!("{action}Response"), STS_NAMESPACE);
+        xml.open(format!("{action}Result"));
         xml
     }
 }
@@ -36,13 +34,8 @@ pub(super) fn credentials(xml: &mut XmlWriter, issued: &Issued) {
     xml.text("AccessKeyId", &issued.access_key_id);
     xml.text("SecretAccessKey", &issued.secret_access_key);
     xml.text("SessionToken", &issued.session_token);
-    xml.text("Expiration", &iso(issued.expires_at));
+    xml.text("Expiration", &format!("{:.0}", issued.expires_at));
     xml.close();
-}
-
-/// `2026-11-24T01:02:03Z`.
-pub(super) fn iso(moment: Timestamp) -> String {
-    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The response to a call.
@@ -69,7 +62,7 @@ pub(super) fn render(result: Result<Answer, StsError>, request_id: &str) -> Resp
     response
 }
 
-fn result_body(mut xml: XmlWriter, request_id: &str) -> String {
+fn result_body(mut xml: XmlWriter, request_id: &str) -> Vec<u8> {
     xml.close();
     xml.open("ResponseMetadata");
     xml.text("RequestId", request_id);
@@ -82,17 +75,13 @@ fn insert_request_id(response: &mut Response<Bytes>, request_id: &str) {
     }
 }
 
-fn error_body(error: &StsError, request_id: &str) -> String {
-    let mut xml = XmlWriter::new();
-    xml.root(
-        "Error",
-        "Response",
-        if error.from_front {
-            FAULT_NAMESPACE
-        } else {
-            STS_NAMESPACE
-        },
-    );
+fn error_body(error: &StsError, request_id: &str) -> Vec<u8> {
+    let namespace = if error.from_front {
+        FAULT_NAMESPACE
+    } else {
+        STS_NAMESPACE
+    };
+    let mut xml = XmlWriter::sts("ErrorResponse", namespace);
     xml.open("Error");
     xml.text(
         "Type",

@@ -1,16 +1,21 @@
 //! `AssumeRole`: from one identity to another.
 
-use serde_json::json;
+use std::sync::Arc;
 
-use super::answer::{Answer, credentials};
-use super::session::{SessionPolicies, credentials_shown, refuse_mfa};
-use super::validate::{Characters, ROLE_ARN, SESSION_NAME, TextRule, Validator, is_name_char};
-use super::{Context, Trail};
-use crate::call::{Identity, Resource};
+use irsa_core::arn::RoleArn;
+
+use super::answer::Answer;
+use super::context::{Context, Trail};
+use super::query::Parameters;
+use super::role_session::{RoleRequest, RoleSession, is_trusted, packed_policy_size};
+use super::session::{SessionPolicies, refuse_mfa};
+use super::validate::{Characters, SESSION_NAME, TextRule, Validator, is_name_char};
+use crate::call::Identity;
+use crate::directory::RoleEntry;
 use crate::error::StsError;
-use crate::keys::{Caller, assumed_role_arn};
-use crate::token::Principal;
-use crate::trust::{self, Decision};
+use crate::keys::Caller;
+use crate::token::SessionOwner;
+use crate::trust::{ConditionKeys, Principal};
 
 const EXTERNAL_ID: TextRule = TextRule {
     min: 2,
@@ -22,78 +27,87 @@ const EXTERNAL_ID: TextRule = TextRule {
     hidden: false,
 };
 
-/// Tags of a request: numbered keys and values.
-struct Tags<'a> {
-    pairs: Vec<(&'a str, &'a str)>,
+/// What a request may have besides the role and the name of the session.
+struct Optional<'a> {
+    external_id: Option<&'a str>,
+    source_identity: Option<&'a str>,
+    /// Keys and values.
+    tags: Vec<(&'a str, &'a str)>,
 }
 
 pub(super) fn assume(context: &Context<'_>, caller: &Caller, trail: &mut Trail) -> Result<Answer, StsError> {
-    let parameters = context.parameters;
+    let parameters = &context.parameters;
     let mut validator = Validator::new(parameters);
-    let arn_text = validator.required("RoleArn", &ROLE_ARN);
-    let session_name = validator.required("RoleSessionName", &SESSION_NAME);
-    let duration = validator.number("DurationSeconds", 900, 43_200);
-    validator.number("MinimumSessionTokenSize", 0, 4096);
-    let external_id = validator.optional("ExternalId", &EXTERNAL_ID);
-    let source_identity = validator.optional("SourceIdentity", &SESSION_NAME);
-    SessionPolicies::validate(&mut validator, parameters);
-    let tags = Tags::of(context, &mut validator);
+    let request = RoleRequest::read(context, &mut validator);
+    let optional = Optional {
+        external_id: validator.optional("ExternalId", &EXTERNAL_ID),
+        source_identity: validator.optional("SourceIdentity", &SESSION_NAME),
+        tags: tags(parameters, &mut validator),
+    };
     validator.finish()?;
     let policies = SessionPolicies::of(parameters)?;
-    trail.request_parameters = json!({"roleArn": arn_text, "roleSessionName": session_name});
-    if let Some(object) = trail.request_parameters.as_object_mut() {
-        for (name, value) in [("externalId", external_id), ("sourceIdentity", source_identity)] {
-            if let Some(value) = value {
-                object.insert(name.to_owned(), json!(value));
-            }
-        }
-        if let Some(seconds) = duration {
-            object.insert("durationSeconds".to_owned(), json!(seconds));
-        }
-        object.extend(
-            policies
-                .shown
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone())),
-        );
+    trail.request_parameters = request.shown(
+        &policies,
+        &[
+            ("externalId", optional.external_id),
+            ("sourceIdentity", optional.source_identity),
+        ],
+    );
+
+    let role_arn = context.role_arn(request.role_arn, trail)?;
+    refuse_mfa(parameters)?;
+    let role = authorize(context, caller, &request, &role_arn, &optional, trail)?;
+    let seconds = request.seconds(&role)?;
+    let chained = matches!(caller.identity, Identity::AssumedRole { .. });
+    if chained && seconds > 3600 {
+        return Err(StsError::validation(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.",
+        ));
     }
 
-    let role_arn = context.role_arn(arn_text, trail)?;
-    trail.resources.push(Resource {
-        account: Some(role_arn.account.to_owned()),
-        kind: "AWS::IAM::Role",
-        arn: role_arn.to_string(),
-    });
-    refuse_mfa(parameters)?;
-    let caller_arn = caller.identity.arn().unwrap_or_default();
+    let owner = SessionOwner::of_role(&role, request.session_name, None, optional.source_identity);
+    let session = RoleSession::issue(context, &role_arn, &role, owner, seconds)?;
+    trail.response_elements = session.shown(&[]);
+    let mut xml = Answer::begin("AssumeRole");
+    session.write(&mut xml);
+    if let Some(source_identity) = optional.source_identity {
+        xml.text("SourceIdentity", source_identity);
+    }
+    packed_policy_size(&mut xml, &policies);
+    Ok(Answer::Result(xml))
+}
+
+/// The role, if the caller may assume it with all that the request asks for.
+fn authorize(
+    context: &Context<'_>,
+    caller: &Caller,
+    request: &RoleRequest<'_>,
+    role_arn: &RoleArn<'_>,
+    optional: &Optional<'_>,
+    trail: &mut Trail,
+) -> Result<Arc<RoleEntry>, StsError> {
     if let Identity::User { user_name: None, .. } = &caller.identity {
         return Err(StsError::access_denied(
             "Roles may not be assumed by root accounts.",
         ));
     }
+    let caller_arn = caller.identity.arn().unwrap_or_default();
     let denied = |action: &str| {
         StsError::access_denied(format!(
             "User: {caller_arn} is not authorized to perform: {action} on resource: {role_arn}"
         ))
     };
     let role = context
-        .aws
-        .directory
-        .read()
-        .account(role_arn.account)
-        .and_then(|account| account.role(role_arn.name));
-    let Some(role) = role.filter(|role| role.arn == role_arn.to_string()) else {
-        trail.explanation = Some(format!("there is no role {role_arn}"));
-        return Err(denied("sts:AssumeRole"));
-    };
+        .role(role_arn, trail)
+        .ok_or_else(|| denied("sts:AssumeRole"))?;
     // Tags and a source identity are permissions of their own.
     let actions = [
         Some("sts:AssumeRole"),
-        (!tags.pairs.is_empty()).then_some("sts:TagSession"),
-        source_identity.map(|_| "sts:SetSourceIdentity"),
+        (!optional.tags.is_empty()).then_some("sts:TagSession"),
+        optional.source_identity.map(|_| "sts:SetSourceIdentity"),
     ];
-    let keys = policy_context(context, caller, session_name, external_id, source_identity, &tags);
-    let principal = trust::Principal::Aws {
+    let keys = condition_keys(context, caller, request.session_name, optional);
+    let principal = Principal::Aws {
         arn: caller_arn,
         account: &caller.account,
         role_arn: match &caller.identity {
@@ -102,110 +116,52 @@ pub(super) fn assume(context: &Context<'_>, caller: &Caller, trail: &mut Trail) 
         },
     };
     for action in actions.into_iter().flatten() {
-        if let Decision::Denied(reason) = role.trust.evaluate(action, &principal, &keys) {
-            trail.explanation = Some(format!("trust policy of {}: {reason}", role.name));
+        if !is_trusted(&role, action, &principal, &keys, trail) {
             return Err(denied(action));
         }
     }
-    let seconds = duration.unwrap_or(3600);
-    if seconds > role.max_session_duration {
-        return Err(StsError::validation(
-            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-        ));
-    }
-    let chained = matches!(caller.identity, Identity::AssumedRole { .. });
-    if chained && seconds > 3600 {
-        return Err(StsError::validation(
-            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.",
-        ));
-    }
-
-    let issued = context.issue(
-        role_arn.account,
-        Principal::Role {
-            arn: role.arn.clone(),
-            name: role.name.clone(),
-            id: role.id.clone(),
-            session_name: session_name.to_owned(),
-            federated_provider: None,
-            source_identity: source_identity.map(str::to_owned),
-        },
-        seconds,
-    )?;
-    let arn = assumed_role_arn(role_arn.partition, role_arn.account, &role.name, session_name);
-    let assumed_role_id = format!("{}:{session_name}", role.id);
-    trail.response_elements = json!({
-        "credentials": credentials_shown(&issued),
-        "assumedRoleUser": {"assumedRoleId": assumed_role_id, "arn": arn},
-    });
-    let mut xml = Answer::begin("AssumeRole");
-    credentials(&mut xml, &issued);
-    xml.open("AssumedRoleUser");
-    xml.text("Arn", &arn);
-    xml.text("AssumedRoleId", &assumed_role_id);
-    xml.close();
-    if let Some(source_identity) = source_identity {
-        xml.text("SourceIdentity", source_identity);
-    }
-    if let Some(size) = policies.packed_size {
-        xml.text("PackedPolicySize", &size.to_string());
-    }
-    Ok(Answer::Result(xml))
+    Ok(role)
 }
 
-impl<'a> Tags<'a> {
-    fn of(context: &Context<'a>, validator: &mut Validator<'_>) -> Self {
-        let keys = context.parameters.members("Tags", Some("Key"));
-        let values = context.parameters.members("Tags", Some("Value"));
-        validator.check_count("tags", keys.len(), 50);
-        let key_rule = TextRule {
-            min: 1,
-            max: 128,
-            pattern: None,
-            hidden: false,
-        };
-        let value_rule = TextRule {
-            min: 0,
-            max: 256,
-            pattern: None,
-            hidden: false,
-        };
-        let mut pairs = Vec::new();
-        for (number, key) in keys {
-            let value = values
-                .iter()
-                .find(|(other, _)| *other == number)
-                .map_or("", |(_, value)| *value);
-            validator.check(&format!("tags.{number}.member.key"), key, &key_rule);
-            validator.check(&format!("tags.{number}.member.value"), value, &value_rule);
-            pairs.push((key, value));
-        }
-        Self { pairs }
+fn tags<'a>(parameters: &'a Parameters, validator: &mut Validator<'_>) -> Vec<(&'a str, &'a str)> {
+    const KEY: TextRule = TextRule::length(1, 128);
+    const VALUE: TextRule = TextRule::length(0, 256);
+    let keys = parameters.members("Tags", Some("Key"));
+    let values = parameters.members("Tags", Some("Value"));
+    validator.check_count("tags", keys.len(), 50);
+    let mut pairs = Vec::new();
+    for (number, key) in keys {
+        let value = values
+            .iter()
+            .find(|(other, _)| *other == number)
+            .map_or("", |(_, value)| *value);
+        validator.check(&format!("tags.{number}.member.key"), key, &KEY);
+        validator.check(&format!("tags.{number}.member.value"), value, &VALUE);
+        pairs.push((key, value));
     }
+    pairs
 }
 
-fn policy_context(
+fn condition_keys(
     context: &Context<'_>,
     caller: &Caller,
     session_name: &str,
-    external_id: Option<&str>,
-    source_identity: Option<&str>,
-    tags: &Tags<'_>,
-) -> trust::Context {
-    let mut keys = context.policy_context();
+    optional: &Optional<'_>,
+) -> ConditionKeys {
+    let mut keys = context.condition_keys();
     keys.set("sts:RoleSessionName", session_name);
-    if let Some(external_id) = external_id {
+    if let Some(external_id) = optional.external_id {
         keys.set("sts:ExternalId", external_id);
     }
-    if let Some(source_identity) = source_identity {
+    if let Some(source_identity) = optional.source_identity {
         keys.set("sts:SourceIdentity", source_identity);
     }
-    for (key, value) in &tags.pairs {
+    for (key, value) in &optional.tags {
         keys.set(&format!("aws:RequestTag/{key}"), *value);
     }
     keys.set_all(
         "aws:TagKeys",
-        tags.pairs.iter().map(|(key, _)| (*key).to_owned()).collect(),
+        optional.tags.iter().map(|(key, _)| (*key).to_owned()).collect(),
     );
     let transitive = context.parameters.members("TransitiveTagKeys", None);
     keys.set_all(

@@ -6,79 +6,53 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use jiff::Timestamp;
 
-use crate::aws::Inner;
+use super::context::{Context, Trail};
 use crate::call::Identity;
 use crate::error::StsError;
-use crate::host::{Endpoint, EndpointClass};
+use crate::host::EndpointClass;
 use crate::keys::{Caller, KeyError};
 use crate::sigv4::{
-    AmzDate, Authentication, AuthenticationError, IncompleteHeader, PathMode, RequestView, SKEW,
-    ScopeProblem, TimeError, sha256_hex,
+    AmzDate, Authentication, AuthenticationError, IncompleteHeader, PathMode, SKEW, ScopeProblem, TimeError,
+    sha256_hex,
 };
 
 /// AWS's text for a signature that is not right.
 const MISMATCH: &str = "The request signature we calculated does not match the signature you provided. Check your AWS \
                         Secret Access Key and signing method. Consult the service documentation for details.";
 
-/// A refusal, with whose key it was as far as that is known.
-pub(super) struct Refused {
-    pub(super) error: StsError,
-    pub(super) identity: Identity,
-    pub(super) explanation: Option<String>,
-}
-
-/// The caller of a signed request.
-pub(super) fn authenticate(
-    aws: &Inner,
-    request: &RequestView<'_>,
-    body: &[u8],
-    endpoint: &Endpoint,
-    serving_region: &str,
-    now: Timestamp,
-) -> Result<Caller, Box<Refused>> {
-    let anonymous = |error| {
-        Box::new(Refused {
-            error,
-            identity: Identity::Anonymous,
-            explanation: None,
-        })
-    };
-    let claim = match Authentication::of(request) {
-        Ok(Some(claim)) => claim,
-        Ok(None) => return Err(anonymous(StsError::missing_authentication_token())),
-        Err(error) => return Err(anonymous(unreadable(error, now))),
-    };
-    let unproven = |error, explanation: Option<String>| {
-        Box::new(Refused {
-            error,
-            identity: Identity::Unproven {
-                access_key_id: claim.scope.access_key_id.clone(),
-            },
-            explanation,
-        })
+/// The caller of a signed request. `trail` gets the key that was named, as far as it is known, and an explanation.
+pub(super) fn authenticate(context: &Context<'_>, trail: &mut Trail) -> Result<Caller, StsError> {
+    let (endpoint, now) = (context.endpoint, context.now);
+    let claim = Authentication::of(&context.request)
+        .map_err(|error| unreadable(error, now))?
+        .ok_or_else(StsError::missing_authentication_token)?;
+    trail.identity = Identity::Unproven {
+        access_key_id: claim.scope.access_key_id.clone(),
     };
     // A presigned URL of STS is good for the same fifteen minutes, whatever its X-Amz-Expires says.
-    claim
-        .check_time(now)
-        .map_err(|error| unproven(out_of_time(error), None))?;
+    claim.check_time(now).map_err(out_of_time)?;
     let mut regions = vec![endpoint.region.as_str()];
-    if endpoint.class == EndpointClass::Global && aws.global_accepts_local_region {
-        regions.push(serving_region);
+    if endpoint.class == EndpointClass::Global && context.state.global_accepts_local_region {
+        regions.push(context.serving_region);
     }
     let problems = claim.scope.problems(&regions, "sts", claim.date);
     if !problems.is_empty() {
-        let explanation = problems.iter().any(|problem| matches!(problem, ScopeProblem::Region { .. })).then(|| {
-            format!(
-                "signed for region {}, but {} takes {} only; the client was given this endpoint explicitly while its \
-                 region is another",
+        if problems
+            .iter()
+            .any(|problem| matches!(problem, ScopeProblem::Region { .. }))
+        {
+            trail.explanation = Some(format!(
+                "the request is signed for region {}, but {} accepts {} only; the client was given this endpoint \
+                 explicitly while its region is another",
                 claim.scope.region,
                 endpoint.host_shown(),
                 endpoint.region
-            )
-        });
-        return Err(unproven(wrong_scope(&problems), explanation));
+            ));
+        }
+        return Err(wrong_scope(&problems));
     }
-    let caller = aws
+    let caller = context
+        .state
         .caller(
             &claim.scope.access_key_id,
             claim.session_token.as_deref(),
@@ -86,15 +60,20 @@ pub(super) fn authenticate(
             &endpoint.region,
             now,
         )
-        .map_err(|error| unproven(bad_key(error), Some(error.to_string())))?;
+        .map_err(|error| {
+            trail.explanation = Some(error.to_string());
+            bad_key(error)
+        })?;
+    let hash = sha256_hex(context.body);
     claim
         .verify(
-            request,
+            &context.request,
             PathMode::Normalized,
-            &sha256_hex(body),
+            &hash,
             caller.secret.expose(),
         )
-        .map_err(|_| unproven(StsError::signature_does_not_match(MISMATCH), None))?;
+        .map_err(|_| StsError::signature_does_not_match(MISMATCH))?;
+    trail.identity = caller.identity.clone();
     Ok(caller)
 }
 

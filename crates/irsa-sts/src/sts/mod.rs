@@ -6,7 +6,9 @@
 mod answer;
 mod assume_role;
 mod authenticate;
+mod context;
 mod query;
+mod role_session;
 mod session;
 mod simple;
 mod validate;
@@ -20,28 +22,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::aws::Inner;
-use crate::call::{Call, CallError, Identity, Resource, Service};
+use self::answer::Answer;
+use self::context::{Context, Trail};
+use self::query::{API_VERSION, Parameters};
+use crate::call::{Call, CallError, bounded, cut};
 use crate::connection::Connection;
 use crate::error::StsError;
 use crate::fault::FaultAnswer;
-use crate::host::Endpoint;
+use crate::host::{Endpoint, Service};
 use crate::ids;
 use crate::keys::Caller;
 use crate::sigv4::RequestView;
-use answer::Answer;
-use query::{API_VERSION, Parameters};
+use crate::state::State;
 
 /// How long an endpoint that is silent keeps a client waiting at most.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Longest text of a client that goes into a record, in bytes; CloudTrail cuts at the same length. Records are kept.
-const MAX_RECORDED: usize = 1024;
-
-/// Longest name of an action in a record.
+/// Longest name of an action in a record, in bytes.
 const MAX_ACTION: usize = 128;
 
 /// Where AWS sends a browser that opens an STS endpoint.
@@ -56,135 +55,93 @@ const NOT_PLAYED: [&str; 5] = [
     "GetWebIdentityToken",
 ];
 
-/// What is found out about a call while it is answered, for its record.
-pub(super) struct Trail {
-    identity: Identity,
-    account: Option<String>,
-    request_parameters: Value,
-    response_elements: Value,
-    resources: Vec<Resource>,
-    explanation: Option<String>,
-    /// `DecodeAuthorizationMessage` is not logged.
-    logged: bool,
-}
-
-/// What every action has at hand.
-pub(super) struct Context<'a> {
-    pub(super) aws: &'a Inner,
-    pub(super) endpoint: &'a Endpoint,
-    pub(super) connection: &'a Connection,
-    pub(super) parameters: &'a Parameters,
-    pub(super) user_agent: Option<&'a str>,
-    pub(super) now: Timestamp,
-}
-
 /// Answers one request to an STS endpoint.
 pub(crate) async fn handle(
-    aws: &Inner,
+    state: &State,
     request: Request<Bytes>,
     connection: &Connection,
     endpoint: &Endpoint,
 ) -> Response<Bytes> {
-    let now = aws.now();
-    let request_id = ids::request();
     let (parts, body) = request.into_parts();
-    let view = RequestView::of(&parts);
-    let serving_region = endpoint
-        .serving_region(connection.caller_region.as_deref())
-        .to_owned();
-    let mut trail = Trail {
-        identity: Identity::Anonymous,
-        account: None,
-        request_parameters: Value::Null,
-        response_elements: Value::Null,
-        resources: Vec::new(),
-        explanation: None,
-        logged: true,
+    let serving_region = endpoint.serving_region(connection.caller_region.as_deref());
+    let mut context = Context {
+        state,
+        endpoint,
+        connection,
+        serving_region,
+        request: RequestView::of(&parts),
+        body: &body,
+        parameters: Parameters::default(),
+        now: state.now(),
     };
-    let mut action = String::new();
-    let fault = aws.faults.of_call(endpoint, &serving_region);
+    let mut trail = Trail::default();
+    let fault = state.faults.of_call(endpoint, serving_region);
     if !fault.delay.is_zero() {
         tokio::time::sleep(fault.delay).await;
     }
     let result = match fault.answer {
         Some(answer) => Err(faulty(answer).await),
-        None => {
-            answer_call(
-                aws,
-                &view,
-                &body,
-                connection,
-                endpoint,
-                &serving_region,
-                now,
-                &mut action,
-                &mut trail,
-            )
-            .await
-        }
+        None => answer(&mut context, &mut trail).await,
     };
+    let request_id = ids::request();
     let error = result.as_ref().err().map(|error| CallError {
         code: error.code.to_string(),
-        message: bounded(&error.message, MAX_RECORDED),
+        message: bounded(&error.message),
     });
     let response = answer::render(result, &request_id);
-    if trail.logged && !action.is_empty() {
-        if let Some(error) = &error {
-            tracing::debug!(
-                code = error.code,
-                message = error.message,
-                action,
-                explanation = trail.explanation,
-                "refused"
-            );
-        }
-        aws.record(Call {
-            time: now,
-            request_id,
-            service: Service::Sts,
-            read_only: true,
-            host: host_of(&view, connection),
-            endpoint: endpoint.class,
-            region: endpoint.region.clone(),
-            serving_region,
-            account: trail
-                .account
-                .or_else(|| trail.identity.account().map(str::to_owned)),
-            identity: trail.identity,
-            request_parameters: trail.request_parameters,
-            response_elements: trail.response_elements,
-            additional: Value::Null,
-            resources: trail.resources,
-            action,
-            error,
-            explanation: trail.explanation.map(|text| bounded(&text, MAX_RECORDED)),
-            status: response.status().as_u16(),
-            user_agent: view
-                .header("user-agent")
-                .map(|agent| bounded(agent, MAX_RECORDED)),
-            source_ip: connection.source_ip,
-            tls: connection.tls.clone(),
-        });
+    if trail.logged && !trail.action.is_empty() {
+        record(&context, trail, request_id, error, response.status());
     }
     response
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one request; grouping them would only move the list"
-)]
-async fn answer_call(
-    aws: &Inner,
-    view: &RequestView<'_>,
-    body: &[u8],
-    connection: &Connection,
-    endpoint: &Endpoint,
-    serving_region: &str,
-    now: Timestamp,
-    action: &mut String,
-    trail: &mut Trail,
-) -> Result<Answer, StsError> {
-    if view.method != Method::GET.as_str() && view.method != Method::POST.as_str() {
+/// Hands the call to the event log.
+fn record(
+    context: &Context<'_>,
+    trail: Trail,
+    request_id: String,
+    error: Option<CallError>,
+    status: StatusCode,
+) {
+    if let Some(error) = &error {
+        tracing::debug!(
+            code = ?error.code,
+            message = ?error.message,
+            action = ?trail.action,
+            explanation = ?trail.explanation,
+            "refused"
+        );
+    }
+    context.state.record(Call {
+        time: context.now,
+        request_id,
+        service: Service::Sts,
+        read_only: true,
+        host: host_of(&context.request, context.connection),
+        endpoint: context.endpoint.class,
+        region: context.endpoint.region.clone(),
+        serving_region: context.serving_region.to_owned(),
+        account: trail
+            .account
+            .or_else(|| trail.identity.account().map(str::to_owned)),
+        identity: trail.identity,
+        request_parameters: trail.request_parameters,
+        response_elements: trail.response_elements,
+        additional: Value::Null,
+        resources: trail.resources,
+        action: trail.action,
+        error,
+        explanation: trail.explanation.as_deref().map(bounded),
+        status: status.as_u16(),
+        user_agent: context.user_agent().map(bounded),
+        source_ip: context.connection.source_ip,
+        tls: context.connection.tls.clone(),
+    });
+}
+
+async fn answer(context: &mut Context<'_>, trail: &mut Trail) -> Result<Answer, StsError> {
+    let method = context.request.method;
+    if method != Method::GET.as_str() && method != Method::POST.as_str() {
         return Err(StsError::sender(
             StatusCode::METHOD_NOT_ALLOWED,
             "MethodNotAllowed",
@@ -192,7 +149,7 @@ async fn answer_call(
         )
         .in_front());
     }
-    if view.path != "/" {
+    if context.request.path != "/" {
         return Err(StsError::sender(
             StatusCode::NOT_FOUND,
             "InvalidAction",
@@ -200,9 +157,10 @@ async fn answer_call(
         )
         .in_front());
     }
-    let parameters = Parameters::of(view, body)?;
-    let Some(name) = parameters.find("Action") else {
-        if view.method == Method::GET.as_str() {
+    context.parameters = Parameters::of(&context.request, context.body)?;
+    let context = &*context;
+    let Some(name) = context.parameters.find("Action") else {
+        if method == Method::GET.as_str() {
             return Ok(Answer::redirect(DOCUMENTATION));
         }
         return Err(StsError::sender(
@@ -212,82 +170,59 @@ async fn answer_call(
         )
         .in_front());
     };
-    *action = bounded(name, MAX_ACTION);
-    let version = parameters.find("Version").unwrap_or("NO_VERSION_SPECIFIED");
-    let context = Context {
-        aws,
-        endpoint,
-        connection,
-        parameters: &parameters,
-        user_agent: view.header("user-agent"),
-        now,
-    };
-    if version == API_VERSION && name == "AssumeRoleWithWebIdentity" {
-        return web_identity::assume(&context, trail).await;
+    trail.action = cut(name, MAX_ACTION);
+    let version = context
+        .parameters
+        .find("Version")
+        .unwrap_or("NO_VERSION_SPECIFIED");
+    match Action::of(name, version)? {
+        Action::Unsigned => web_identity::assume(context, trail).await,
+        Action::Signed(action) => {
+            let caller = authenticate::authenticate(context, trail)?;
+            context.check_active(&caller.account)?;
+            action(context, &caller, trail)
+        }
     }
-    type Signed = fn(&Context<'_>, &Caller, &mut Trail) -> Result<Answer, StsError>;
-    let signed: Signed = match (version, name) {
-        (API_VERSION, "AssumeRole") => assume_role::assume,
-        (API_VERSION, "DecodeAuthorizationMessage") => simple::decode_authorization_message,
-        (API_VERSION, "GetAccessKeyInfo") => simple::access_key_info,
-        (API_VERSION, "GetCallerIdentity") => simple::caller_identity,
-        (API_VERSION, "GetSessionToken") => session::session_token,
-        (API_VERSION, name) if NOT_PLAYED.contains(&name) => {
-            return Err(StsError::receiver(
-                StatusCode::NOT_IMPLEMENTED,
-                "NotImplemented",
-                format!("irsa does not play the operation {name}."),
-            ));
-        }
-        _ => {
-            return Err(StsError::sender(
-                StatusCode::BAD_REQUEST,
-                "InvalidAction",
-                format!("Could not find operation {name} for version {version}"),
-            )
-            .in_front());
-        }
-    };
-    let caller =
-        authenticate::authenticate(aws, view, body, endpoint, serving_region, now).map_err(|refused| {
-            trail.identity = refused.identity;
-            trail.explanation = refused.explanation;
-            refused.error
-        })?;
-    trail.identity = caller.identity.clone();
-    context.check_active(&caller.account)?;
-    signed(&context, &caller, trail)
 }
 
-impl Context<'_> {
-    /// Whether STS is active in the endpoint's region for an account. The global endpoint always is.
-    fn check_active(&self, account: &str) -> Result<(), StsError> {
-        let global = self.endpoint.class == crate::host::EndpointClass::Global;
-        let directory = self.aws.directory.read();
-        match directory.account(account) {
-            Some(entry) if !global && !entry.is_active(&self.endpoint.region) => {
-                Err(StsError::region_disabled(account))
-            }
-            _ => Ok(()),
-        }
-    }
+/// An action that is played here.
+enum Action {
+    /// `AssumeRoleWithWebIdentity`, which proves itself by its token.
+    Unsigned,
+    Signed(fn(&Context<'_>, &Caller, &mut Trail) -> Result<Answer, StsError>),
+}
 
-    /// The condition keys that every request has.
-    fn policy_context(&self) -> crate::trust::Context {
-        let mut context = crate::trust::Context::new();
-        context.set("aws:SourceIp", self.connection.source_ip.to_string());
-        context.set("aws:SecureTransport", self.connection.tls.is_some().to_string());
-        context.set(
-            "aws:CurrentTime",
-            self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        );
-        context.set("aws:EpochTime", self.now.as_second().to_string());
-        context.set("aws:RequestedRegion", self.endpoint.region.as_str());
-        if let Some(agent) = self.user_agent {
-            context.set("aws:UserAgent", agent);
+impl Action {
+    fn of(name: &str, version: &str) -> Result<Self, StsError> {
+        if version != API_VERSION {
+            return Err(no_such_action(name, version));
         }
-        context
+        Ok(match name {
+            "AssumeRole" => Self::Signed(assume_role::assume),
+            "AssumeRoleWithWebIdentity" => Self::Unsigned,
+            "DecodeAuthorizationMessage" => Self::Signed(simple::decode_authorization_message),
+            "GetAccessKeyInfo" => Self::Signed(simple::access_key_info),
+            "GetCallerIdentity" => Self::Signed(simple::caller_identity),
+            "GetSessionToken" => Self::Signed(session::session_token),
+            name if NOT_PLAYED.contains(&name) => {
+                return Err(StsError::receiver(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "NotImplemented",
+                    format!("irsa does not implement the operation {name}."),
+                ));
+            }
+            name => return Err(no_such_action(name, version)),
+        })
     }
+}
+
+fn no_such_action(name: &str, version: &str) -> StsError {
+    StsError::sender(
+        StatusCode::BAD_REQUEST,
+        "InvalidAction",
+        format!("Could not find operation {name} for version {version}"),
+    )
+    .in_front()
 }
 
 async fn faulty(answer: FaultAnswer) -> StsError {
@@ -299,11 +234,7 @@ async fn faulty(answer: FaultAnswer) -> StsError {
         )
     };
     match answer {
-        FaultAnswer::InternalFailure => StsError::receiver(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalFailure",
-            "The request processing has failed because of an unknown error, exception or failure.",
-        ),
+        FaultAnswer::InternalFailure => StsError::internal_failure(),
         FaultAnswer::Silence => {
             tokio::time::sleep(SILENCE).await;
             unavailable()
@@ -311,13 +242,6 @@ async fn faulty(answer: FaultAnswer) -> StsError {
         FaultAnswer::Throttling => StsError::sender(StatusCode::BAD_REQUEST, "Throttling", "Rate exceeded"),
         FaultAnswer::Unavailable => unavailable(),
     }
-}
-
-/// The text, cut to at most so many bytes.
-fn bounded(text: &str, most: usize) -> String {
-    text.get(..text.floor_char_boundary(most))
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// The name that the client used, without port.
@@ -330,5 +254,5 @@ fn host_of(view: &RequestView<'_>, connection: &Connection) -> String {
         Some((name, port)) if !name.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    bounded(name, MAX_RECORDED)
+    bounded(name)
 }

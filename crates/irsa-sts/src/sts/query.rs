@@ -18,14 +18,14 @@ const MAX_PARAMETERS: usize = 300;
 pub(super) const API_VERSION: &str = "2011-06-15";
 
 /// The parameters of a request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Parameters {
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
     pairs: Vec<(String, String)>,
 }
 
 impl Parameters {
     /// The parameters of a request: those of the query string, and of a form body.
-    pub(crate) fn of(request: &RequestView<'_>, body: &[u8]) -> Result<Self, StsError> {
+    pub(super) fn of(request: &RequestView<'_>, body: &[u8]) -> Result<Self, StsError> {
         if body.len() > MAX_BODY {
             return Err(StsError::sender(
                 StatusCode::PAYLOAD_TOO_LARGE,

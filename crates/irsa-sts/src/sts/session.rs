@@ -4,15 +4,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, credentials};
+use super::context::{Context, Trail};
 use super::query::Parameters;
 use super::validate::{TextRule, Validator};
-use super::{Context, Trail};
 use crate::call::Identity;
-use crate::config::TokenVersion;
 use crate::error::StsError;
-use crate::host::EndpointClass;
 use crate::keys::Caller;
-use crate::token::{Issued, NoRandomness, Principal};
+use crate::token::{Issued, SessionOwner};
 
 /// Session policies: at most 2,048 characters of JSON, and ten ARNs.
 const MAX_POLICY: usize = 2048;
@@ -24,7 +22,7 @@ pub(super) fn session_token(
     caller: &Caller,
     trail: &mut Trail,
 ) -> Result<Answer, StsError> {
-    let mut validator = Validator::new(context.parameters);
+    let mut validator = Validator::new(&context.parameters);
     let asked = validator.number("DurationSeconds", 900, 129_600);
     validator.finish()?;
     trail.request_parameters = match asked {
@@ -36,7 +34,7 @@ pub(super) fn session_token(
             "Cannot call GetSessionToken with session credentials",
         ));
     }
-    refuse_mfa(context.parameters)?;
+    refuse_mfa(&context.parameters)?;
     let Identity::User {
         arn,
         principal_id,
@@ -56,60 +54,17 @@ pub(super) fn session_token(
         None if root => 3600,
         None => 43_200,
     };
-    let principal = Principal::User {
+    let owner = SessionOwner::User {
         arn: arn.clone(),
         id: principal_id.clone(),
         name: user_name.clone().unwrap_or_default(),
         root,
     };
-    let issued = context.issue(&caller.account, principal, seconds)?;
+    let issued = context.issue(&caller.account, owner, seconds)?;
     trail.response_elements = json!({"credentials": credentials_shown(&issued)});
     let mut xml = Answer::begin("GetSessionToken");
     credentials(&mut xml, &issued);
     Ok(Answer::Result(xml))
-}
-
-impl Context<'_> {
-    /// Credentials of the version that this endpoint gives out for an account.
-    pub(super) fn issue(
-        &self,
-        account: &str,
-        principal: Principal,
-        seconds: u32,
-    ) -> Result<Issued, StsError> {
-        let version = if self.endpoint.class == EndpointClass::Global {
-            self.aws
-                .directory
-                .read()
-                .account(account)
-                .map_or(TokenVersion::V1, |entry| entry.global_token_version)
-        } else {
-            TokenVersion::V2
-        };
-        let minimum = self
-            .parameters
-            .find("MinimumSessionTokenSize")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
-        self.aws
-            .tokens
-            .issue(
-                account,
-                self.endpoint.name.partition.name(),
-                version,
-                principal,
-                self.now,
-                seconds,
-                minimum,
-            )
-            .map_err(|NoRandomness| {
-                StsError::receiver(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "InternalFailure",
-                    "The request processing has failed because of an unknown error, exception or failure.",
-                )
-            })
-    }
 }
 
 /// What a record shows of credentials: never the secret, nor a token that somebody could use.
@@ -142,21 +97,10 @@ pub(super) struct SessionPolicies {
 impl SessionPolicies {
     /// Validates `Policy` and `PolicyArns`.
     pub(super) fn validate(validator: &mut Validator<'_>, parameters: &Parameters) {
-        let rule = TextRule {
-            min: 1,
-            max: MAX_POLICY,
-            pattern: None,
-            hidden: true,
-        };
-        validator.optional("Policy", &rule);
+        validator.optional("Policy", &TextRule::length(1, MAX_POLICY).hidden());
         let arns = parameters.members("PolicyArns", Some("arn"));
         validator.check_count("policyArns", arns.len(), MAX_POLICY_ARNS);
-        let rule = TextRule {
-            min: 20,
-            max: 2048,
-            pattern: None,
-            hidden: false,
-        };
+        let rule = TextRule::length(20, 2048);
         for (number, arn) in arns {
             validator.check(&format!("policyArns.{number}.member.arn"), arn, &rule);
         }

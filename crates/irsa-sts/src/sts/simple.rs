@@ -4,8 +4,8 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::answer::Answer;
+use super::context::{Context, Trail};
 use super::validate::{Characters, TextRule, Validator, is_word_char};
-use super::{Context, Trail};
 use crate::call::Identity;
 use crate::error::StsError;
 use crate::ids;
@@ -47,12 +47,12 @@ pub(super) fn access_key_info(
         }),
         hidden: false,
     };
-    let mut validator = Validator::new(context.parameters);
+    let mut validator = Validator::new(&context.parameters);
     let key = validator.required("AccessKeyId", &rule);
     validator.finish()?;
     trail.request_parameters = json!({"accessKeyId": key});
     let known = context
-        .aws
+        .state
         .directory
         .read()
         .user_by_key(key)
@@ -74,16 +74,11 @@ pub(super) fn decode_authorization_message(
     trail: &mut Trail,
 ) -> Result<Answer, StsError> {
     trail.logged = false;
-    let rule = TextRule {
-        min: 1,
-        max: 10240,
-        pattern: None,
-        hidden: false,
-    };
-    let mut validator = Validator::new(context.parameters);
+    let rule = TextRule::length(1, 10_240);
+    let mut validator = Validator::new(&context.parameters);
     let encoded = validator.required("EncodedMessage", &rule);
     validator.finish()?;
-    let decoded = context.aws.tokens.decode_message(encoded).ok_or_else(|| {
+    let decoded = context.state.tokens.decode_message(encoded).ok_or_else(|| {
         StsError::sender(
             StatusCode::BAD_REQUEST,
             "InvalidAuthorizationMessageException",

@@ -34,6 +34,23 @@ pub(super) struct TextRule {
     pub(super) hidden: bool,
 }
 
+impl TextRule {
+    /// Any text of so many characters.
+    pub(super) const fn length(min: usize, max: usize) -> Self {
+        Self {
+            min,
+            max,
+            pattern: None,
+            hidden: false,
+        }
+    }
+
+    /// The same, with the value left out of messages.
+    pub(super) const fn hidden(self) -> Self {
+        Self { hidden: true, ..self }
+    }
+}
+
 impl<'a> Validator<'a> {
     pub(super) fn new(parameters: &'a Parameters) -> Self {
         Self {
@@ -154,12 +171,7 @@ pub(super) fn is_word_char(c: char) -> bool {
 }
 
 /// The rule of role ARNs.
-pub(super) const ROLE_ARN: TextRule = TextRule {
-    min: 20,
-    max: 2048,
-    pattern: None,
-    hidden: true,
-};
+pub(super) const ROLE_ARN: TextRule = TextRule::length(20, 2048).hidden();
 
 /// The rule of role session names and source identities.
 pub(super) const SESSION_NAME: TextRule = TextRule {

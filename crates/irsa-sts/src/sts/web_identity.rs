@@ -1,20 +1,20 @@
 //! `AssumeRoleWithWebIdentity`: a service account's token for a role's credentials. Not signed.
 
-use http::StatusCode;
-use irsa_core::arn::RoleArn;
-use serde_json::json;
+use std::sync::Arc;
 
-use super::answer::{Answer, credentials};
-use super::session::{SessionPolicies, credentials_shown};
-use super::validate::{ROLE_ARN, SESSION_NAME, TextRule, Validator};
-use super::{Context, Trail};
-use crate::call::{Identity, Resource};
+use http::StatusCode;
+
+use super::answer::Answer;
+use super::context::{Context, Trail};
+use super::role_session::{RoleRequest, RoleSession, is_trusted, packed_policy_size};
+use super::session::SessionPolicies;
+use super::validate::{TextRule, Validator};
+use crate::call::Identity;
 use crate::directory::ProviderEntry;
 use crate::error::StsError;
-use crate::keys::assumed_role_arn;
 use crate::oidc::{Claims, FetchError, KeyLookupError, Token};
-use crate::token::{MAX_TOKEN, Principal};
-use crate::trust::{self, Decision};
+use crate::token::{MAX_TOKEN, SessionOwner};
+use crate::trust::{ConditionKeys, Principal};
 
 const ACTION: &str = "sts:AssumeRoleWithWebIdentity";
 
@@ -31,63 +31,79 @@ const NOT_A_JWT: &str =
 const UNREACHABLE: &str = "The request could not be fulfilled because the identity provider (IDP) that was asked to \
                            verify the incoming identity token could not be reached.";
 
+const TOKEN: TextRule = TextRule::length(4, 20_000).hidden();
+const PROVIDER_ID: TextRule = TextRule::length(4, 2048);
+
 pub(super) async fn assume(context: &Context<'_>, trail: &mut Trail) -> Result<Answer, StsError> {
-    let parameters = context.parameters;
+    let parameters = &context.parameters;
     let mut validator = Validator::new(parameters);
-    let role_arn = validator.required("RoleArn", &ROLE_ARN);
-    let session_name = validator.required("RoleSessionName", &SESSION_NAME);
-    let token_rule = TextRule {
-        min: 4,
-        max: 20_000,
-        pattern: None,
-        hidden: true,
-    };
-    let token_text = validator.required("WebIdentityToken", &token_rule);
-    let duration = validator.number("DurationSeconds", 900, 43_200);
-    validator.number("MinimumSessionTokenSize", 0, 4096);
-    validator.optional(
-        "ProviderId",
-        &TextRule {
-            min: 4,
-            max: 2048,
-            pattern: None,
-            hidden: false,
-        },
-    );
-    SessionPolicies::validate(&mut validator, parameters);
+    let request = RoleRequest::read(context, &mut validator);
+    let token = validator.required("WebIdentityToken", &TOKEN);
+    validator.optional("ProviderId", &PROVIDER_ID);
     validator.finish()?;
     let policies = SessionPolicies::of(parameters)?;
-    trail.request_parameters = json!({"roleArn": role_arn, "roleSessionName": session_name});
-    if let Some(object) = trail.request_parameters.as_object_mut() {
-        if let Some(seconds) = duration {
-            object.insert("durationSeconds".to_owned(), json!(seconds));
-        }
-        object.extend(
-            policies
-                .shown
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone())),
-        );
+    trail.request_parameters = request.shown(&policies, &[]);
+
+    let role_arn = context.role_arn(request.role_arn, trail)?;
+    trail.account = Some(role_arn.account.to_owned());
+    context.check_active(role_arn.account)?;
+    let identity = identify(context, role_arn.account, token, trail).await?;
+    let role = context
+        .role(&role_arn, trail)
+        .ok_or_else(|| StsError::access_denied(DENIED))?;
+    let keys = condition_keys(context, &identity, request.session_name);
+    let provider = &identity.provider;
+    let principal = Principal::Federated {
+        provider_arn: &provider.arn,
+    };
+    if !is_trusted(&role, ACTION, &principal, &keys, trail) {
+        return Err(StsError::access_denied(DENIED));
     }
+    let seconds = request.seconds(&role)?;
 
-    let role_arn = context.role_arn(role_arn, trail)?;
-    let account = role_arn.account;
-    trail.account = Some(account.to_owned());
-    trail.resources.push(Resource {
-        account: Some(account.to_owned()),
-        kind: "AWS::IAM::Role",
-        arn: role_arn.to_string(),
-    });
-    context.check_active(account)?;
+    let owner = SessionOwner::of_role(&role, request.session_name, Some(&provider.arn), None);
+    let session = RoleSession::issue(context, &role_arn, &role, owner, seconds)?;
+    let (subject, audience) = (identity.subject.as_str(), identity.audience.as_str());
+    trail.response_elements = session.shown(&[
+        ("subjectFromWebIdentityToken", subject),
+        ("provider", &provider.arn),
+        ("audience", audience),
+    ]);
+    let mut xml = Answer::begin("AssumeRoleWithWebIdentity");
+    xml.text("SubjectFromWebIdentityToken", subject);
+    xml.text("Audience", audience);
+    session.write(&mut xml);
+    xml.text("Provider", &provider.arn);
+    packed_policy_size(&mut xml, &policies);
+    let size = session.issued.session_token.len();
+    xml.text("SessionTokenUtilization", &(size * 100 / MAX_TOKEN).to_string());
+    xml.text("SessionTokenSize", &size.to_string());
+    Ok(Answer::Result(xml))
+}
 
-    if let Some(provider) = parameters.find("ProviderId") {
+/// A token that was verified.
+struct WebIdentity {
+    provider: Arc<ProviderEntry>,
+    claims: Claims,
+    subject: String,
+    audience: String,
+}
+
+/// Verifies a token against the providers of an account.
+async fn identify(
+    context: &Context<'_>,
+    account: &str,
+    token: &str,
+    trail: &mut Trail,
+) -> Result<WebIdentity, StsError> {
+    if let Some(provider) = context.parameters.find("ProviderId") {
         trail.explanation = Some(
             "ProviderId is for OAuth access tokens of Facebook and Amazon; a JWT names its issuer itself"
                 .to_owned(),
         );
         return Err(StsError::validation(format!("Invalid provider {provider}")));
     }
-    let token = Token::parse(token_text).map_err(|error| {
+    let token = Token::parse(token).map_err(|error| {
         trail.explanation = Some(error.to_string());
         StsError::invalid_identity_token(NOT_A_JWT)
     })?;
@@ -104,106 +120,22 @@ pub(super) async fn assume(context: &Context<'_>, trail: &mut Trail) -> Result<A
         audience: audience.clone(),
         subject: subject.clone(),
     };
-
-    let role = context
-        .aws
-        .directory
-        .read()
-        .account(account)
-        .and_then(|account| account.role(role_arn.name));
-    let Some(role) = role.filter(|role| role.arn == role_arn.to_string()) else {
-        trail.explanation = Some(format!("there is no role {role_arn}"));
-        return Err(StsError::access_denied(DENIED));
-    };
-    let keys = policy_context(
-        context,
-        &provider,
-        &token.claims,
-        &audience,
-        &subject,
-        session_name,
-    );
-    let principal = trust::Principal::Federated {
-        provider_arn: &provider.arn,
-    };
-    if let Decision::Denied(reason) = role.trust.evaluate(ACTION, &principal, &keys) {
-        trail.explanation = Some(format!("trust policy of {}: {reason}", role.name));
-        return Err(StsError::access_denied(DENIED));
-    }
-    let seconds = duration.unwrap_or(3600);
-    if seconds > role.max_session_duration {
-        return Err(StsError::validation(
-            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-        ));
-    }
-
-    let issued = context.issue(
-        account,
-        Principal::Role {
-            arn: role.arn.clone(),
-            name: role.name.clone(),
-            id: role.id.clone(),
-            session_name: session_name.to_owned(),
-            federated_provider: Some(provider.arn.clone()),
-            source_identity: None,
-        },
-        seconds,
-    )?;
-    let arn = assumed_role_arn(role_arn.partition, account, &role.name, session_name);
-    let assumed_role_id = format!("{}:{session_name}", role.id);
-    trail.response_elements = json!({
-        "credentials": credentials_shown(&issued),
-        "subjectFromWebIdentityToken": subject,
-        "assumedRoleUser": {"assumedRoleId": assumed_role_id, "arn": arn},
-        "provider": provider.arn,
-        "audience": audience,
-    });
-    let mut xml = Answer::begin("AssumeRoleWithWebIdentity");
-    xml.text("SubjectFromWebIdentityToken", &subject);
-    xml.text("Audience", &audience);
-    xml.open("AssumedRoleUser");
-    xml.text("Arn", &arn);
-    xml.text("AssumedRoleId", &assumed_role_id);
-    xml.close();
-    credentials(&mut xml, &issued);
-    xml.text("Provider", &provider.arn);
-    if let Some(size) = policies.packed_size {
-        xml.text("PackedPolicySize", &size.to_string());
-    }
-    let size = issued.session_token.len();
-    xml.text("SessionTokenUtilization", &(size * 100 / MAX_TOKEN).to_string());
-    xml.text("SessionTokenSize", &size.to_string());
-    Ok(Answer::Result(xml))
+    Ok(WebIdentity {
+        provider,
+        claims: token.claims,
+        subject,
+        audience,
+    })
 }
 
 impl Context<'_> {
-    /// The ARN of a role in the partition of this endpoint.
-    pub(super) fn role_arn<'a>(&self, text: &'a str, trail: &mut Trail) -> Result<RoleArn<'a>, StsError> {
-        let invalid = || StsError::validation("Request ARN is invalid");
-        let arn = RoleArn::parse(text).map_err(|error| {
-            trail.explanation = Some(format!("the role's ARN is not one: {error}"));
-            invalid()
-        })?;
-        let partition = self.endpoint.name.partition.name();
-        if arn.partition != partition {
-            trail.explanation = Some(format!(
-                "the role is in partition {}, this endpoint in {partition}",
-                arn.partition
-            ));
-            return Err(invalid());
-        }
-        Ok(arn)
-    }
-
-    /// The provider of an account that a token's issuer is.
-    fn provider(&self, account: &str, claims: &Claims) -> Result<std::sync::Arc<ProviderEntry>, StsError> {
+    /// The provider of an account for a token's issuer. The issuer must be the provider's URL, character for character.
+    fn provider(&self, account: &str, claims: &Claims) -> Result<Arc<ProviderEntry>, StsError> {
         let issuer = claims.iss.as_deref().unwrap_or_default();
-        let name = issuer
-            .strip_prefix("https://")
-            .map(|rest| rest.trim_end_matches('/'));
-        let directory = self.aws.directory.read();
-        name.and_then(|name| directory.account(account)?.provider(name))
-            .filter(|provider| provider.url.trim_end_matches('/') == issuer.trim_end_matches('/'))
+        let directory = self.state.directory.read();
+        directory
+            .account(account)
+            .and_then(|account| account.provider(issuer))
             .ok_or_else(|| {
                 StsError::invalid_identity_token(format!(
                     "No OpenIDConnect provider found in your account for {issuer}"
@@ -231,7 +163,7 @@ fn unverified(error: &KeyLookupError, trail: &mut Trail) -> StsError {
 fn check_claims<'c>(context: &Context<'_>, claims: &'c Claims) -> Result<&'c str, StsError> {
     let missing = |name: &str| StsError::invalid_identity_token(format!("Missing a required claim: {name}"));
     let now = context.now.as_second();
-    let leeway = i64::try_from(context.aws.web_identity_leeway.as_secs()).unwrap_or(0);
+    let leeway = i64::try_from(context.leeway().as_secs()).unwrap_or(0);
     let exp = claims.exp.ok_or_else(|| missing("exp"))?;
     let iat = claims.iat.ok_or_else(|| missing("iat"))?;
     if now >= exp.saturating_add(leeway) {
@@ -280,24 +212,17 @@ fn check_audience(provider: &ProviderEntry, claims: &Claims, trail: &mut Trail) 
     Ok(audience.clone())
 }
 
-fn policy_context(
-    context: &Context<'_>,
-    provider: &ProviderEntry,
-    claims: &Claims,
-    audience: &str,
-    subject: &str,
-    session_name: &str,
-) -> trust::Context {
-    let mut keys = context.policy_context();
-    let name = &provider.name;
-    keys.set(&format!("{name}:aud"), audience);
-    keys.set(&format!("{name}:sub"), subject);
+fn condition_keys(context: &Context<'_>, identity: &WebIdentity, session_name: &str) -> ConditionKeys {
+    let mut keys = context.condition_keys();
+    let (name, claims) = (&identity.provider.name, &identity.claims);
+    keys.set(&format!("{name}:aud"), identity.audience.as_str());
+    keys.set(&format!("{name}:sub"), identity.subject.as_str());
     keys.set_all(&format!("{name}:amr"), claims.amr.clone());
     if let Some(azp) = &claims.azp {
         keys.set(&format!("{name}:azp"), azp.as_str());
         keys.set_all(&format!("{name}:oaud"), claims.aud.clone());
     }
-    keys.set("aws:FederatedProvider", provider.arn.as_str());
+    keys.set("aws:FederatedProvider", identity.provider.arn.as_str());
     keys.set("sts:RoleSessionName", session_name);
     keys
 }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::context::Context;
 use super::pattern::Pattern;
+use super::request::ConditionKeys;
 
 /// Which of a key's values must satisfy the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +186,7 @@ impl Condition {
     }
 
     /// Whether it holds.
-    pub(super) fn holds(&self, context: &Context) -> bool {
+    pub(super) fn holds(&self, context: &ConditionKeys) -> bool {
         let present = context.values(&self.lower_case_key);
         if self.operator == Operator::Null {
             let missing = present.is_empty();
@@ -210,7 +210,7 @@ impl Condition {
     }
 
     /// Why it does not hold, for the person who wrote it.
-    pub(super) fn explain(&self, context: &Context) -> String {
+    pub(super) fn explain(&self, context: &ConditionKeys) -> String {
         let present = context.values(&self.lower_case_key);
         let found = match present {
             [] => "is not in the request".to_owned(),
@@ -253,7 +253,7 @@ impl Value {
         })
     }
 
-    fn fits(&self, operator: Operator, value: &str, context: &Context) -> bool {
+    fn fits(&self, operator: Operator, value: &str, context: &ConditionKeys) -> bool {
         match (self, operator) {
             (Self::Arn(pattern), _) => pattern.matches_arn(value, context),
             (Self::Bool(wanted), _) => {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::condition::Condition;
-use super::context::{Context, Principal};
 use super::pattern::Pattern;
+use super::request::{ConditionKeys, Principal};
 
 /// Longest trust policy, in characters of JSON (IAM's quota goes up to 4096 or 8192 on request).
 const MAX_DOCUMENT: usize = 8192;
@@ -140,7 +140,7 @@ impl Statement {
         let listed = self
             .actions
             .iter()
-            .any(|pattern| pattern.matches(action, true, &Context::new()));
+            .any(|pattern| pattern.matches(action, true, &ConditionKeys::new()));
         listed != self.except_actions
     }
 

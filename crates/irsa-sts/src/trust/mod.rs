@@ -4,13 +4,13 @@
 //! evaluate (an operator, a field) is refused at that moment: a policy is never judged by a part of it.
 
 mod condition;
-mod context;
 mod document;
 mod pattern;
+mod request;
 
 pub use condition::{Condition, Operator, Quantifier};
-pub use context::{Context, Principal};
 pub use document::{PolicyError, TrustPolicy};
+pub use request::{ConditionKeys, Principal};
 
 /// What a policy says to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Decision {
 impl TrustPolicy {
     /// Whether `principal` may do `action` (`sts:AssumeRoleWithWebIdentity`, …) in this context.
     #[must_use]
-    pub fn evaluate(&self, action: &str, principal: &Principal<'_>, context: &Context) -> Decision {
+    pub fn evaluate(&self, action: &str, principal: &Principal<'_>, context: &ConditionKeys) -> Decision {
         let mut allowed = false;
         let mut near = Vec::new();
         for (number, statement) in (1..).zip(&self.statements) {

@@ -1,6 +1,6 @@
 //! Values of policies: wildcards and variables.
 
-use super::context::Context;
+use super::request::ConditionKeys;
 
 /// A piece of a policy value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Pattern {
     }
 
     /// Whether `value` has this pattern. A variable without value and default never matches anything.
-    pub(super) fn matches(&self, value: &str, ignore_case: bool, context: &Context) -> bool {
+    pub(super) fn matches(&self, value: &str, ignore_case: bool, context: &ConditionKeys) -> bool {
         let Some(pieces) = self.resolve(context) else {
             return false;
         };
@@ -55,7 +55,7 @@ impl Pattern {
 
     /// The same, component by component as ARNs are compared: a wildcard does not reach over a colon, except in the
     /// last, the resource.
-    pub(super) fn matches_arn(&self, value: &str, context: &Context) -> bool {
+    pub(super) fn matches_arn(&self, value: &str, context: &ConditionKeys) -> bool {
         let Some(pieces) = self.resolve(context) else {
             return false;
         };
@@ -68,7 +68,7 @@ impl Pattern {
             })
     }
 
-    fn resolve(&self, context: &Context) -> Option<Vec<Piece>> {
+    fn resolve(&self, context: &ConditionKeys) -> Option<Vec<Piece>> {
         let mut pieces = Vec::with_capacity(self.pieces.len());
         for piece in &self.pieces {
             match piece {
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn like(pattern: &str, value: &str) -> bool {
-        Pattern::parse(pattern, true, true).matches(value, false, &Context::new())
+        Pattern::parse(pattern, true, true).matches(value, false, &ConditionKeys::new())
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_variable_stands_for_its_literal_value() {
-        let mut context = Context::new();
+        let mut context = ConditionKeys::new();
         context.set("aws:UserName", "a*b");
         let pattern = Pattern::parse("x/${aws:username}/*", true, true);
         assert!(pattern.matches("x/a*b/c", false, &context));
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn an_arn_is_compared_part_by_part() {
         let arn = |pattern: &str, value: &str| {
-            Pattern::parse(pattern, true, true).matches_arn(value, &Context::new())
+            Pattern::parse(pattern, true, true).matches_arn(value, &ConditionKeys::new())
         };
         assert!(arn("arn:aws:iam::*:role/*", "arn:aws:iam::111122223333:role/a/b"));
         assert!(!arn("arn:aws:*:role/*", "arn:aws:iam::111122223333:role/a"));

@@ -5,8 +5,8 @@ use super::*;
 const PROVIDER: &str = "arn:aws:iam::111122223333:oidc-provider/oidc.example/id/EX";
 const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
 
-fn context() -> Context {
-    let mut context = Context::new();
+fn context() -> ConditionKeys {
+    let mut context = ConditionKeys::new();
     context.set(
         "oidc.example/id/EX:sub",
         "system:serviceaccount:kube-system:aws-node",
@@ -243,7 +243,7 @@ fn accounts_users_roles_and_sessions_are_principals() {
             "Statement": {"Effect": "Allow", "Principal": {"AWS": [name]}, "Action": "STS:assume*"}
         }))
         .unwrap();
-        let decision = policy.evaluate("sts:AssumeRole", &session, &Context::new());
+        let decision = policy.evaluate("sts:AssumeRole", &session, &ConditionKeys::new());
         assert_eq!(decision == Decision::Allowed, expected, "{name}");
     }
 }

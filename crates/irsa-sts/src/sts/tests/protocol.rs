@@ -69,7 +69,7 @@ async fn actions_and_versions_that_do_not_exist_are_not_found() {
             "Action=AssumeRoleWithSAML&Version=2011-06-15",
             501,
             "NotImplemented",
-            "irsa does not play the operation AssumeRoleWithSAML.",
+            "irsa does not implement the operation AssumeRoleWithSAML.",
         ),
     ] {
         let seen = raw(&world, "POST", "/", FORM, body).await;

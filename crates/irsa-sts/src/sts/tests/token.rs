@@ -158,6 +158,20 @@ async fn tokens_that_are_not_right_are_refused_in_aws_words() {
 }
 
 #[tokio::test]
+async fn the_issuer_is_compared_character_for_character() {
+    let world = World::new();
+    for issuer in [
+        format!("{ISSUER}/"),
+        ISSUER.replace("https", "HTTPS"),
+        ISSUER.to_uppercase(),
+    ] {
+        let seen = with_claims(&world, |claims| claims["iss"] = json!(issuer)).await;
+        let message = format!("No OpenIDConnect provider found in your account for {issuer}");
+        assert_eq!(seen, error(400, "InvalidIdentityToken", &message));
+    }
+}
+
+#[tokio::test]
 async fn a_foreign_key_is_refused_whatever_it_is_called() {
     let world = World::new();
     let foreign = Signer::new("ES256", "key-1").sign(&world.claims());
@@ -283,7 +297,7 @@ async fn a_role_of_another_partition_cannot_be_assumed_here() {
     );
     assert_eq!(
         world.last_call().explanation.as_deref(),
-        Some("the role is in partition aws, this endpoint in aws-us-gov")
+        Some("the role is in partition aws, but this endpoint is in aws-us-gov")
     );
 }
 

@@ -33,11 +33,11 @@ impl fmt::Display for Principal<'_> {
 
 /// Condition keys and their values. Key names do not depend on case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Context {
+pub struct ConditionKeys {
     values: HashMap<String, Vec<String>>,
 }
 
-impl Context {
+impl ConditionKeys {
     /// A context without keys.
     #[must_use]
     pub fn new() -> Self {
