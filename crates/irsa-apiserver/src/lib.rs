@@ -19,6 +19,7 @@ mod fields;
 mod http;
 pub mod logs;
 mod managed;
+pub mod names;
 mod namespaces;
 pub mod object;
 mod openapi;

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod effective;
 pub mod explain;
 pub mod finding;
+pub mod labels;
 pub mod manifests;
 pub mod pages;
 pub mod plan;
