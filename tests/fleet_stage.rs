@@ -217,8 +217,7 @@ macro_rules! transcript {
         insta::with_settings!({
             filters => vec![
                 (r"https://[0-9a-zA-Z.\-]+(:\d+)?", "https://SERVER"),
-                (r"Cluster \S+ \(", "Cluster CONTEXT ("),
-                (r"Kubernetes v[0-9A-Za-z.\-+]+", "Kubernetes VERSION"),
+                (r"(?m)^\S+( \(https://SERVER\))? · Kubernetes \S+ ·", "CONTEXT$1 · Kubernetes VERSION ·"),
                 (r"webhook [a-z\-]+ \([^)]*\)", "webhook WEBHOOK"),
                 (r"\d+ service accounts, ", "N service accounts, "),
                 (r"(web|sets|left|mine|plain|guarded|slow)-[0-9a-f]{8,10}-[a-z0-9]{5}", "$1-POD"),

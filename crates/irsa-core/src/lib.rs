@@ -13,3 +13,4 @@ pub mod presign;
 pub mod sdk;
 pub mod settings;
 pub mod text;
+pub mod variables;

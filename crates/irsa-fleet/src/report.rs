@@ -46,6 +46,9 @@ pub struct ClusterReport {
     pub kubernetes_version: Option<String>,
     /// The webhooks that inject identities.
     pub webhooks: Vec<WebhookReport>,
+    /// Whether the webhook configurations could not be read, so that `webhooks` says nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub webhook_unreadable: bool,
     /// The settings that new pods are held against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<SettingsReport>,
@@ -79,6 +82,9 @@ pub struct WebhookReport {
     /// Ready pods behind it, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<usize>,
+    /// Pods behind it, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<usize>,
 }
 
 /// Settings of the webhook.
@@ -241,6 +247,8 @@ pub struct PodReport {
     pub region: Option<String>,
     /// Where its SDKs call, in one line.
     pub endpoint: String,
+    /// Where its SDKs call.
+    pub endpoints: Vec<EndpointReport>,
     /// Whether recreating it would change it.
     pub stale: bool,
     /// Findings.
@@ -336,6 +344,7 @@ fn pod(row: &PodRow) -> PodReport {
             .collect(),
         region: row.region.as_deref().map(str::to_owned),
         endpoint: row.endpoint(),
+        endpoints: endpoints(row.answers.iter().map(|answers| (&**answers, 1))),
         stale: row.stale,
         findings: row.findings.iter().map(FindingReport::new).collect(),
     }
@@ -347,15 +356,18 @@ pub fn webhooks(webhooks: &Webhooks) -> Vec<WebhookReport> {
         .installed
         .iter()
         .enumerate()
-        .map(|(index, webhook)| WebhookReport {
-            configuration: webhook.configuration.clone(),
-            flavor: webhook.flavor.as_str(),
-            target: webhook.target.to_string(),
-            failure_policy: webhook.failure_policy.clone(),
-            ready: webhooks
+        .map(|(index, webhook)| {
+            let ready = webhooks
                 .ready
-                .filter(|_| index == 0 && matches!(webhook.target, Target::Service { .. }))
-                .map(|ready| ready.ready),
+                .filter(|_| index == 0 && matches!(webhook.target, Target::Service { .. }));
+            WebhookReport {
+                configuration: webhook.configuration.clone(),
+                flavor: webhook.flavor.as_str(),
+                target: webhook.target.to_string(),
+                failure_policy: webhook.failure_policy.clone(),
+                ready: ready.map(|ready| ready.ready),
+                replicas: ready.map(|ready| ready.total),
+            }
         })
         .collect()
 }
@@ -371,6 +383,7 @@ impl ClusterReport {
             error: None,
             kubernetes_version: Some(status.directory.version.git_version.clone()),
             webhooks: webhooks(&status.directory.webhooks),
+            webhook_unreadable: status.directory.webhooks.unreadable.is_some(),
             settings: Some(SettingsReport {
                 source: status.directory.webhooks.source.to_string(),
                 compat_upstream: settings.compat.is_upstream(),
@@ -417,6 +430,7 @@ impl ClusterReport {
             error: Some(error),
             kubernetes_version: None,
             webhooks: Vec::new(),
+            webhook_unreadable: false,
             settings: None,
             summary: None,
             notes: Vec::new(),
@@ -634,6 +648,9 @@ pub struct ChangeReport {
     pub moves: Vec<MoveReport>,
     /// What else follows.
     pub consequences: Vec<String>,
+    /// Field managers other than people's own that set the annotation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub managed_by: Vec<String>,
     /// `planned`, `unchanged`, `changed`, `conflict`, `failed`.
     pub result: &'static str,
     /// Why it failed.
@@ -703,6 +720,7 @@ impl ChangeReport {
                 })
                 .collect(),
             consequences: change.consequences.iter().cloned().collect(),
+            managed_by: change.foreign_managers.clone(),
             result: if change.is_noop() { "unchanged" } else { "planned" },
             error: None,
         }

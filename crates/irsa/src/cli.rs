@@ -57,13 +57,13 @@ pub(crate) enum Command {
 /// Runs the command that was asked for.
 pub(crate) async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Status(args) => commands::status::run(&args, output).await,
+        Command::Status(args) => commands::status::run(args, output).await,
         Command::Explain(args) => commands::explain::run(&args, output).await,
         Command::Url(args) => commands::url::run(&args, output),
         Command::Check(args) => commands::check::run(&args, output),
-        Command::Rollout(args) => commands::rollout::run(&args, output).await,
-        Command::Doctor(args) => commands::doctor::run(&args, output).await,
-        Command::Set(args) => commands::set::run(&args, output).await,
+        Command::Rollout(args) => commands::rollout::run(args, output).await,
+        Command::Doctor(args) => commands::doctor::run(args, output).await,
+        Command::Set(args) => commands::set::run(args, output).await,
         Command::Demo(args) => commands::demo::run(args, output).await,
         Command::Lab(args) => commands::lab::run(args, output).await,
         Command::Sts(args) => commands::sts::run(args, output).await,

@@ -5,7 +5,6 @@ pub(crate) mod completion;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod explain;
-pub(crate) mod fleet;
 pub(crate) mod install;
 pub(crate) mod lab;
 pub(crate) mod man;

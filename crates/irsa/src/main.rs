@@ -1,9 +1,10 @@
 //! The `irsa` command: arguments in, text out. No rule lives here.
 
+mod args;
 mod cli;
 mod commands;
 mod output;
-mod table;
+mod undo;
 
 use std::io;
 use std::process::ExitCode;
@@ -42,7 +43,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.format(&mut cli::Cli::command()).exit(),
     };
-    let output = Output::new(cli.color);
+    let columns = std::env::var(irsa_core::variables::COLUMNS)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let output = Output::new(cli.color, columns);
     // Every TLS connection of this process uses this provider; nobody else installs one before `main`.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()

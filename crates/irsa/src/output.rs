@@ -1,10 +1,29 @@
 //! Where text goes: data to standard output, all else to standard error, colour only where a person sees it.
+//!
+//! Nothing else in this crate writes to the two streams. What leaves through here holds no control character that this
+//! program did not make: see [`Safe`].
+
+mod document;
+mod findings;
+mod safe;
+mod table;
+mod words;
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead as _, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
+use anyhow::bail;
+use irsa_core::text::Foreign;
 use owo_colors::OwoColorize;
+use serde::Serialize;
+
+use crate::args::Format;
+
+pub(crate) use findings::{Finding, findings};
+use safe::Safe;
+pub(crate) use table::{Cell, Table};
+pub(crate) use words::{counted, indented};
 
 /// `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -18,31 +37,63 @@ pub(crate) enum Color {
     Never,
 }
 
+/// Narrower than this nothing is laid out.
+const NARROWEST: usize = 40;
+
 /// The two streams of this process, with what is known about who reads them.
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
     choice: ColorChoice,
+    columns: Option<usize>,
 }
 
+/// Standard output, fit for a terminal.
+pub(crate) type Stdout = Safe<AutoStream<io::StdoutLock<'static>>>;
+
 impl Output {
-    /// Streams that colour as `--color` says.
-    pub(crate) fn new(color: Color) -> Self {
+    /// Streams that colour as `--color` says. `columns` is what `COLUMNS` says, if it is set.
+    pub(crate) fn new(color: Color, columns: Option<usize>) -> Self {
         let choice = match color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::AlwaysAnsi,
             Color::Never => ColorChoice::Never,
         };
-        Self { choice }
+        let columns = columns.or_else(|| {
+            let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+            Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+        });
+        Self {
+            choice,
+            columns: columns.map(|columns| columns.max(NARROWEST)),
+        }
+    }
+
+    /// How many columns a line may have; nothing if nobody says, as in a pipe.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        self.columns
     }
 
     /// Standard output: only what was asked for. ANSI sequences are removed when nobody can see them.
-    pub(crate) fn stdout(&self) -> AutoStream<io::StdoutLock<'static>> {
-        AutoStream::new(io::stdout().lock(), self.resolve(&io::stdout()))
+    pub(crate) fn stdout(&self) -> Stdout {
+        Safe::new(AutoStream::new(io::stdout().lock(), self.resolve(&io::stdout())))
     }
 
     /// Standard error: progress, prompts, hints, errors.
-    pub(crate) fn stderr(&self) -> AutoStream<io::StderrLock<'static>> {
-        AutoStream::new(io::stderr().lock(), self.resolve(&io::stderr()))
+    pub(crate) fn stderr(&self) -> Safe<AutoStream<io::StderrLock<'static>>> {
+        Safe::new(AutoStream::new(io::stderr().lock(), self.resolve(&io::stderr())))
+    }
+
+    /// Writes text for a person through a buffer.
+    ///
+    /// # Errors
+    /// What `write` or the stream says.
+    pub(crate) fn page(
+        &self,
+        write: impl FnOnce(&mut io::BufWriter<Stdout>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut to = io::BufWriter::new(self.stdout());
+        write(&mut to)?;
+        to.flush()
     }
 
     /// Writes one line of data.
@@ -50,7 +101,9 @@ impl Output {
     /// # Errors
     /// What the stream says; `main` treats a closed pipe as success.
     pub(crate) fn out(&self, line: impl Display) -> io::Result<()> {
-        writeln!(self.stdout(), "{line}")
+        let mut to = self.stdout();
+        writeln!(to, "{line}")?;
+        to.flush()
     }
 
     /// Writes one line for the person, not for the pipe.
@@ -58,7 +111,33 @@ impl Output {
     /// # Errors
     /// What the stream says.
     pub(crate) fn note(&self, line: impl Display) -> io::Result<()> {
-        writeln!(self.stderr(), "{line}")
+        let mut to = self.stderr();
+        writeln!(to, "{line}")?;
+        to.flush()
+    }
+
+    /// Clears the screen and goes to its first line.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        let mut to = io::stdout().lock();
+        to.write_all(b"\x1b[2J\x1b[H")?;
+        to.flush()
+    }
+
+    /// Writes a document as JSON or YAML.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub(crate) fn document(&self, value: &impl Serialize, format: Format) -> anyhow::Result<()> {
+        let mut to = io::BufWriter::new(io::stdout().lock());
+        match format {
+            Format::Yaml => document::yaml(value, &mut to)?,
+            _ => document::json(value, &mut to)?,
+        }
+        to.flush()?;
+        Ok(())
     }
 
     /// One readable report of an error and its causes.
@@ -75,11 +154,31 @@ impl Output {
                 text.push_str(&cause);
             }
         }
-        writeln!(
-            self.stderr(),
-            "{} {text}",
-            format_args!("{name}: {}", "error:".red().bold())
-        )
+        let mut to = self.stderr();
+        write!(to, "{}", format_args!("{name}: {}", "error:".red().bold()))?;
+        // Our own sentences may have lines; the words of servers and files are part of them.
+        for line in text.lines() {
+            writeln!(to, " {}", Foreign(line))?;
+        }
+        to.flush()
+    }
+
+    /// Asks a question that is answered with y or n; only `y` and `yes` mean yes. `otherwise` says what was not done.
+    ///
+    /// # Errors
+    /// There is no terminal to ask at, or it cannot be read.
+    pub(crate) fn ask(&self, question: &str, otherwise: &str) -> anyhow::Result<bool> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            bail!("there is no terminal to ask at: use --yes to go on without asking; {otherwise}");
+        }
+        {
+            let mut to = self.stderr();
+            write!(to, "{question} [y/N] ")?;
+            to.flush()?;
+        }
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Whether a person watches standard output.
@@ -87,9 +186,9 @@ impl Output {
         io::stdout().is_terminal()
     }
 
-    /// Whether a question can be asked: both ends of the conversation are a terminal.
-    pub(crate) fn is_interactive(&self) -> bool {
-        io::stdin().is_terminal() && io::stderr().is_terminal()
+    /// Whether a person watches standard error.
+    pub(crate) fn is_error_terminal(&self) -> bool {
+        io::stderr().is_terminal()
     }
 
     fn resolve(&self, stream: &impl anstream::stream::RawStream) -> ColorChoice {

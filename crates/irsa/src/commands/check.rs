@@ -17,10 +17,9 @@ use irsa_fleet::report::{CheckReport, sarif};
 use irsa_fleet::webhook;
 use owo_colors::OwoColorize as _;
 
-use crate::commands::fleet::{self, counted};
+use crate::args::{Format, FormatParser};
 use crate::exit;
-use crate::output::Output;
-use crate::table::Table;
+use crate::output::{Output, Table, counted};
 
 /// Check manifests before they reach a cluster
 ///
@@ -48,9 +47,9 @@ pub(crate) struct Args {
     #[arg(
         short = 'o',
         long = "output",
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = FormatParser::with(&[Format::Sarif, Format::Github])
     )]
     format: Format,
 
@@ -123,22 +122,6 @@ enum Compat {
     Upstream,
 }
 
-/// `-o`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table of workloads, and the findings
-    #[default]
-    Table,
-    /// The pods as the webhook would make them, as YAML
-    Yaml,
-    /// A JSON document (docs/schema/check.json)
-    Json,
-    /// A SARIF 2.1.0 log
-    Sarif,
-    /// Workflow commands of GitHub Actions
-    Github,
-}
-
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     let mut documents = Vec::new();
     for file in &args.files {
@@ -165,11 +148,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     };
     let report = check::check(&documents, &options);
     match args.format {
-        Format::Table => table(output, &report, &documents, args.region.is_some())?,
         Format::Yaml => yaml(output, &report)?,
-        Format::Json => fleet::document(output, &CheckReport::of(&report, &documents), false)?,
-        Format::Sarif => fleet::document(output, &sarif(&report, &documents), false)?,
+        Format::Json => output.document(&CheckReport::of(&report, &documents), Format::Json)?,
+        Format::Sarif => output.document(&sarif(&report, &documents), Format::Json)?,
         Format::Github => github(output, &report, &documents)?,
+        _ => table(output, &report, &documents, args.region.is_some())?,
     }
     let caught = report
         .all()
@@ -248,7 +231,7 @@ fn table(output: &Output, report: &Report, documents: &[Document], region: bool)
         ]);
     }
     if !table.is_empty() {
-        table.write(&mut to)?;
+        table.write(&mut to, output.columns())?;
     }
     let mut located: Vec<&Located> = report.all().collect();
     located.sort_by_key(|located| {

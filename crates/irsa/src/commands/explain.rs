@@ -6,13 +6,12 @@ mod text;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::ValueEnum;
 use irsa_core::endpoint::EndpointType;
 use irsa_core::sdk::{self, Code, Environment, Sdk};
 use irsa_fleet::cluster::Cluster;
 use irsa_fleet::explain::{ContainerFacts, Gathered, Subject};
 
-use crate::commands::fleet::{self, ConnectArgs, KnowledgeArgs};
+use crate::args::{ClusterArgs, Format, FormatParser, KnowledgeArgs};
 use crate::commands::offline::{self, EnvironmentArgs};
 use crate::exit;
 use crate::output::Output;
@@ -68,26 +67,14 @@ pub(crate) struct Args {
     #[arg(
         short = 'o',
         long = "output",
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = FormatParser::plain()
     )]
     format: Format,
 
     #[command(flatten)]
-    connect: ConnectArgs,
-}
-
-/// `-o`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Text
-    #[default]
-    Table,
-    /// A JSON document (docs/schema/explanation.json)
-    Json,
-    /// The same as YAML
-    Yaml,
+    cluster: ClusterArgs,
 }
 
 pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
@@ -100,7 +87,7 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode
             if args.environment.region.is_some() && matches!(subject, Subject::Pod(_)) {
                 bail!("--region is for sa/NAME and --env: a pod has its own region");
             }
-            let cluster = args.connect.connect().await?;
+            let cluster = Cluster::connect(&args.cluster.clone().options()).await?;
             let namespace = args
                 .namespace
                 .clone()
@@ -125,9 +112,8 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode
         }
     };
     match args.format {
-        Format::Table => text::write(&explanation, &mut output.stdout())?,
-        Format::Json => fleet::document(output, &report::document(&explanation), false)?,
-        Format::Yaml => fleet::document(output, &report::document(&explanation), true)?,
+        format @ (Format::Json | Format::Yaml) => output.document(&report::document(&explanation), format)?,
+        _ => output.page(|to| text::write(&explanation, to, output.columns()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -228,14 +214,14 @@ fn in_cluster(
 /// Asks the core about one container. `values` are what the variable would be after switching to regional and to
 /// global.
 fn explained(args: &Args, facts: &ContainerFacts, values: Option<[Option<&str>; 2]>) -> ExplainedContainer {
-    let guess = if args.knowledge.sdk.is_empty() {
+    let guess = if args.knowledge.sdks().is_empty() {
         sdk::from_image(&facts.image)
     } else {
         None
     };
     let sdks: Vec<Sdk> = match &guess {
         Some(guess) => vec![guess.sdk],
-        None => offline::sdks(&args.knowledge.sdk),
+        None => offline::sdks(args.knowledge.sdks()),
     };
     let code = Code {
         endpoint: args.endpoint_url.as_deref(),

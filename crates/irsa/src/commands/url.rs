@@ -16,11 +16,10 @@ use irsa_core::text::Foreign;
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
-use crate::commands::fleet;
+use crate::args::{Format, FormatParser};
 use crate::commands::offline::{self, EnvironmentArgs};
 use crate::exit;
-use crate::output::Output;
-use crate::table::Table;
+use crate::output::{Output, Table};
 
 /// More than any list of URLs that a person pipes in.
 const MAX_INPUT: u64 = 16 * 1024 * 1024;
@@ -79,23 +78,11 @@ struct InspectArgs {
     #[arg(
         short = 'o',
         long = "output",
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = FormatParser::plain()
     )]
-    format: InspectFormat,
-}
-
-/// `-o` of `inspect`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum InspectFormat {
-    /// Text
-    #[default]
-    Table,
-    /// A JSON document (docs/schema/presigned-url.json)
-    Json,
-    /// The same as YAML
-    Yaml,
+    format: Format,
 }
 
 /// Predict the form in which SDKs presign
@@ -148,25 +135,11 @@ struct PredictArgs {
     #[arg(
         short = 'o',
         long = "output",
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT"
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = FormatParser::with(&[Format::Wide])
     )]
-    format: PredictFormat,
-}
-
-/// `-o` of `predict`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum PredictFormat {
-    /// Columns
-    #[default]
-    Table,
-    /// With the reason and what the answer rests on
-    Wide,
-    /// A JSON document (docs/schema/presign-prediction.json)
-    Json,
-    /// The same as YAML
-    Yaml,
+    format: Format,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -477,7 +450,7 @@ fn inspect(args: &InspectArgs, output: &Output) -> anyhow::Result<ExitCode> {
     }
     let consistent = read.iter().all(|(_, anatomy)| anatomy.problems.is_empty());
     match args.format {
-        InspectFormat::Table => {
+        Format::Text => {
             let mut to = output.stdout();
             for (i, (url, anatomy)) in read.iter().enumerate() {
                 if i > 0 {
@@ -486,8 +459,7 @@ fn inspect(args: &InspectArgs, output: &Output) -> anyhow::Result<ExitCode> {
                 describe(&mut to, &shown_url(url, args.show_secrets), anatomy)?;
             }
         }
-        InspectFormat::Json | InspectFormat::Yaml => {
-            let yaml = args.format == InspectFormat::Yaml;
+        format => {
             let mut items: Vec<UrlReport> = read
                 .iter()
                 .map(|(url, anatomy)| UrlReport::new(url, anatomy, args.show_secrets))
@@ -496,14 +468,14 @@ fn inspect(args: &InspectArgs, output: &Output) -> anyhow::Result<ExitCode> {
             if let ([_], false) = (&*items, args.urls.iter().any(|url| url == "-"))
                 && let Some(only) = items.pop()
             {
-                fleet::document(output, &only, yaml)?;
+                output.document(&only, format)?;
             } else {
                 let list = List {
                     api_version: API_VERSION,
                     kind: "PresignedUrlList",
                     items,
                 };
-                fleet::document(output, &list, yaml)?;
+                output.document(&list, format)?;
             }
         }
     }
@@ -749,14 +721,14 @@ fn predict(args: &PredictArgs, output: &Output) -> anyhow::Result<ExitCode> {
         .filter(|prediction| !args.sdk.is_empty() || prediction.predicted != Predicted::Never)
         .collect();
     match args.format {
-        PredictFormat::Table | PredictFormat::Wide => {
-            let wide = args.format == PredictFormat::Wide;
-            prediction_table(&predictions, wide).write(&mut output.stdout())?;
+        format @ (Format::Text | Format::Wide) => {
+            let wide = format == Format::Wide;
+            output.page(|to| prediction_table(&predictions, wide).write(to, output.columns()))?;
             if environment.sts_regional_endpoints.is_some() {
                 output.note("Note: AWS_STS_REGIONAL_ENDPOINTS changes none of these forms")?;
             }
         }
-        PredictFormat::Json | PredictFormat::Yaml => {
+        format => {
             let list = PredictionList {
                 api_version: API_VERSION,
                 kind: "PresignPrediction",
@@ -768,7 +740,7 @@ fn predict(args: &PredictArgs, output: &Output) -> anyhow::Result<ExitCode> {
                     .collect(),
                 predictions: predictions.iter().map(PredictionReport::new).collect(),
             };
-            fleet::document(output, &list, args.format == PredictFormat::Yaml)?;
+            output.document(&list, format)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -15,8 +15,7 @@ use owo_colors::OwoColorize;
 
 use super::hands::Hands;
 use super::proof;
-use crate::output::Output;
-use crate::table::Table;
+use crate::output::{Output, Table};
 
 pub(super) const NAMESPACE: &str = "kube-system";
 pub(super) const NAME: &str = "aws-node";
@@ -300,7 +299,7 @@ impl Tour<'_> {
                 if step.verified { "yes" } else { "NO" },
             ]);
         }
-        table.write(&mut self.output.stdout())?;
+        table.write(&mut self.output.stdout(), self.output.columns())?;
         let failed = self.steps.iter().filter(|step| !step.verified).count();
         let total = self.steps.len();
         if failed == 0 {

@@ -9,19 +9,23 @@ use owo_colors::OwoColorize as _;
 
 use super::report::{ExplainedContainer, Explanation, Header, target};
 use crate::commands::url::prediction_table;
-use crate::table::Table;
+use crate::output::Table;
 use irsa_core::text::Foreign;
 
 /// Writes the whole explanation.
-pub(super) fn write(explanation: &Explanation, to: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(
+    explanation: &Explanation,
+    to: &mut impl Write,
+    columns: Option<usize>,
+) -> io::Result<()> {
     if let Some(header) = &explanation.header {
-        write_header(header, to)?;
+        write_header(header, to, columns)?;
     }
     for (i, container) in explanation.containers.iter().enumerate() {
         if i > 0 || explanation.header.is_some() {
             writeln!(to)?;
         }
-        write_container(container, explanation.header.as_ref(), to)?;
+        write_container(container, explanation.header.as_ref(), to, columns)?;
     }
     if !explanation.skipped.is_empty() {
         writeln!(to, "\nWithout a part in this: {}", explanation.skipped.join(", "))?;
@@ -54,7 +58,7 @@ fn heading(to: &mut impl Write, text: &str) -> io::Result<()> {
     writeln!(to, "\n{}", text.bold())
 }
 
-fn write_header(header: &Header, to: &mut impl Write) -> io::Result<()> {
+fn write_header(header: &Header, to: &mut impl Write, columns: Option<usize>) -> io::Result<()> {
     let mut line = |name: &str, value: &str| writeln!(to, "{name:<16} {}", Foreign(value));
     line(
         if header.kind == "Pod" {
@@ -107,7 +111,7 @@ fn write_header(header: &Header, to: &mut impl Write) -> io::Result<()> {
             means,
         ]);
     }
-    table.write(to)?;
+    table.write(to, columns)?;
     writeln!(to)?;
     let mut line = |name: &str, value: &str| writeln!(to, "{name:<16} {}", Foreign(value));
     match (header.choice, header.unchanged) {
@@ -149,6 +153,7 @@ fn write_container(
     container: &ExplainedContainer,
     header: Option<&Header>,
     to: &mut impl Write,
+    columns: Option<usize>,
 ) -> io::Result<()> {
     let facts = &container.facts;
     let title = match (header, facts.name.as_str()) {
@@ -182,10 +187,10 @@ fn write_container(
     }
 
     heading(to, "Where the SDK gets its credentials")?;
-    write_answers(&container.answers, to)?;
+    write_answers(&container.answers, to, columns)?;
     if !container.program.is_empty() {
         heading(to, "What the program's own STS client does")?;
-        write_answers(&container.program, to)?;
+        write_answers(&container.program, to, columns)?;
     }
     if let Some((sdk, cures)) = &container.cures {
         heading(to, "What AWS says to its signed calls")?;
@@ -222,7 +227,7 @@ fn write_container(
                 same(&switch.global),
             ]);
         }
-        table.write(to)?;
+        table.write(to, columns)?;
     }
     let shown: Vec<_> = container
         .predictions
@@ -235,12 +240,12 @@ fn write_container(
             to,
             "Form of presigned S3 URLs, which the STS setting does not change",
         )?;
-        prediction_table(&shown, false).write(to)?;
+        prediction_table(&shown, false).write(to, columns)?;
     }
     Ok(())
 }
 
-fn write_answers(answers: &[Answer], to: &mut impl Write) -> io::Result<()> {
+fn write_answers(answers: &[Answer], to: &mut impl Write, columns: Option<usize>) -> io::Result<()> {
     let mut table = Table::new(&[
         "SDK",
         "CLASS",
@@ -269,7 +274,7 @@ fn write_answers(answers: &[Answer], to: &mut impl Write) -> io::Result<()> {
             answer.reason.sentence().to_owned(),
         ]);
     }
-    table.write(to)?;
+    table.write(to, columns)?;
     // The same words of several SDKs are said once.
     let mut said: Vec<(String, Vec<String>)> = Vec::new();
     let mut say = |text: String, sdk: String| match said.iter_mut().find(|(known, _)| *known == text) {
