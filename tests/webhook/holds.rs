@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use irsa_webhook::certificates::files::Files;
+use irsa_net::files::Files;
 use irsa_webhook::{Certificates, Config, Server};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, Patch, PatchParams};

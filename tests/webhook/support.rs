@@ -15,6 +15,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use irsa_apiserver::ApiServer;
+use irsa_net::ca::{Ca, Period};
 use irsa_webhook::config::PlatformSource;
 use irsa_webhook::{Certificates, Cluster as Access, Config, Drain, Server};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
@@ -143,23 +144,17 @@ pub struct Pki {
     pub ca: String,
     pub chain: String,
     pub key: String,
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    authority: Ca,
 }
 
 impl Pki {
     pub fn new() -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::default();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "test CA");
-        let ca = params.self_signed(&key).unwrap().pem();
+        let authority = Ca::generate("test CA", Period::a_year()).unwrap();
         let mut pki = Self {
-            ca,
+            ca: authority.pem().to_owned(),
             chain: String::new(),
             key: String::new(),
-            issuer: rcgen::Issuer::new(params, key),
+            authority,
         };
         (pki.chain, pki.key) = pki.issue();
         pki
@@ -167,12 +162,8 @@ impl Pki {
 
     /// A new certificate of the same CA.
     pub fn issue(&self) -> (String, String) {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        (
-            params.signed_by(&key, &self.issuer).unwrap().pem(),
-            key.serialize_pem(),
-        )
+        let issued = self.authority.issue(&["127.0.0.1"], Period::a_year()).unwrap();
+        (issued.pem(), issued.key_pem().to_owned())
     }
 }
 

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use crate::api::Caller;
 use crate::status::{Result, Status};
 
-use answer::Body;
+pub(crate) use answer::Body;
 use asked::Asked;
 pub(crate) use asked::Context;
 use path::Query;

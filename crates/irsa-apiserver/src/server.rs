@@ -4,19 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use rustls_pki_types::PrivateKeyDer;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use irsa_net::ca::{self, Ca, Period};
+use irsa_net::{Drain, Handler, Http, Limits, Listener, Phase, tls};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::api::{Api, BoxFuture};
 use crate::config::Config;
-use crate::http::{self, Context};
+use crate::http::{self, Body, Context};
 use crate::logs::Logs;
 use crate::shutdown::ended;
 use crate::status::Status;
@@ -40,8 +38,8 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     /// No certificate could be made.
-    #[error("cannot make the server's certificate: {0}")]
-    Certificate(#[from] rcgen::Error),
+    #[error(transparent)]
+    Certificate(#[from] ca::Error),
     /// TLS could not be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -50,10 +48,8 @@ pub enum Error {
     Bootstrap(#[from] Status),
 }
 
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long the head of an HTTP/1 request may take.
-const REQUEST_HEAD: Duration = Duration::from_secs(30);
+/// Connections at once: every kubectl, controller and webhook of a lab has a few.
+const CONNECTIONS: usize = 4096;
 /// How long connections may take to end at shutdown.
 const DRAIN: Duration = Duration::from_millis(400);
 
@@ -68,6 +64,7 @@ pub struct ApiServer {
     token: String,
     version: Version,
     shutdown: watch::Sender<bool>,
+    connections: Drain,
     tasks: JoinSet<()>,
     tokens: Arc<Tokens>,
     logs: Arc<Logs>,
@@ -85,16 +82,13 @@ impl ApiServer {
                 config.kubernetes
             ))
         })?;
-        let listener = TcpListener::bind(config.listen)
+        let listener = Listener::bind(config.listen)
             .await
             .map_err(|source| Error::Listen {
                 address: config.listen,
                 source,
             })?;
-        let address = listener.local_addr().map_err(|source| Error::Listen {
-            address: config.listen,
-            source,
-        })?;
+        let address = listener.address();
         let url = format!("https://{address}");
         let api = Api::new(&config.service_network)?;
         let identity = Identity::new(address, &api.kubernetes_address())?;
@@ -117,10 +111,15 @@ impl ApiServer {
         };
         let (context, parts) = wiring::assemble(setup).await?;
         let (tokens, logs) = (Arc::clone(&context.tokens), Arc::clone(&context.logs));
-        let context = Arc::new(context);
-        let acceptor = TlsAcceptor::from(Arc::new(identity.config));
+        let connections = Drain::default();
+        let limits = Limits {
+            connections: CONNECTIONS,
+            streams: 1000,
+            ..Limits::default()
+        };
+        let port = Http::tls(Port(Arc::new(context)), Arc::new(identity.config));
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, acceptor, context, ending.clone()));
+        tasks.spawn(listener.serve(port, limits, Arc::new(()), connections.phases()));
         let namespaces: BoxFuture<'static, ()> = Box::pin(crate::namespaces::run(Arc::clone(&api)));
         for task in parts.into_iter().chain([namespaces]) {
             let mut ending = ending.clone();
@@ -140,6 +139,7 @@ impl ApiServer {
             token,
             version,
             shutdown,
+            connections,
             tasks,
             tokens,
             logs,
@@ -226,6 +226,7 @@ impl ApiServer {
     /// Ends watches and connections, then everything else; at most half a second.
     pub async fn shutdown(mut self) {
         self.shutdown.send_replace(true);
+        self.connections.advance(Phase::Stopping);
         let drained = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             self.tasks.shutdown().await;
@@ -241,128 +242,37 @@ struct Identity {
 
 impl Identity {
     fn new(address: SocketAddr, service_address: &str) -> Result<Self, Error> {
-        use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-
-        // ECDSA (the default): an RSA key would take longer to make than the rest of the start.
-        let ca_key = KeyPair::generate()?;
-        let mut ca = CertificateParams::default();
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        ca.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::CrlSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
-        ca.distinguished_name
-            .push(DnType::CommonName, "irsa lab Kubernetes CA");
-        let ca_certificate = ca.self_signed(&ca_key)?;
-        let issuer = Issuer::new(ca, ca_key);
-
-        let key = KeyPair::generate()?;
-        let mut names = vec![
-            "localhost".to_owned(),
-            "127.0.0.1".into(),
-            "::1".into(),
-            "kubernetes".into(),
-            "kubernetes.default".into(),
-            "kubernetes.default.svc".into(),
-            "kubernetes.default.svc.cluster.local".into(),
-            service_address.to_owned(),
-        ];
+        let ca = Ca::generate("irsa lab Kubernetes CA", Period::a_year())?;
         let own = address.ip().to_string();
-        if !names.contains(&own) {
-            names.push(own);
+        let mut names = vec![
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+            "localhost",
+            "127.0.0.1",
+            "::1",
+            service_address,
+        ];
+        if !names.contains(&own.as_str()) {
+            names.push(&own);
         }
-        let mut leaf = CertificateParams::new(names)?;
-        leaf.distinguished_name.push(DnType::CommonName, "kube-apiserver");
-        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-        leaf.use_authority_key_identifier_extension = true;
-        let certificate = leaf.signed_by(&key, &issuer)?;
-
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let issued = ca.issue(&names, Period::a_year())?;
         Ok(Self {
-            ca_pem: ca_certificate.pem(),
-            config,
+            ca_pem: ca.pem().to_owned(),
+            config: tls::fixed(vec![issued.der()], issued.key_der())?,
         })
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    context: Arc<Context>,
-    mut ending: watch::Receiver<bool>,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = ended(&mut ending) => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve(stream, acceptor.clone(), Arc::clone(&context), ending.clone()));
-                }
-                Err(error) => {
-                    // Out of file descriptors, most likely: others have to close first.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
-}
+/// The API's port.
+#[derive(Clone)]
+struct Port(Arc<Context>);
 
-async fn serve(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-    context: Arc<Context>,
-    mut ending: watch::Receiver<bool>,
-) {
-    let _ = stream.set_nodelay(true);
-    let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
-    let stream = tokio::select! {
-        () = ended(&mut ending) => return,
-        done = handshake => match done {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                return;
-            }
-            Err(_) => return,
-        },
-    };
-    let service = service_fn(move |request| {
-        let context = Arc::clone(&context);
-        async move { Ok::<_, std::convert::Infallible>(http::serve(&context, request).await) }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(1000);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let done = tokio::select! {
-        done = connection.as_mut() => done,
-        () = ended(&mut ending) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = done {
-        tracing::debug!(%error, "connection ended");
+impl Handler for Port {
+    type Body = Body;
+
+    async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
+        http::serve(&self.0, request).await
     }
 }

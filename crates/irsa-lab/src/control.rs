@@ -15,14 +15,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use irsa_apiserver::logs::Logs;
+use irsa_net::{Drain, Handler, Http, Limits, Listener};
 use irsa_sts::events::{Entry, EventLog, Filter};
 use irsa_sts::{Aws, ConfigError, FaultAnswer, RegionFault};
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 
 use crate::run::Reach;
 
@@ -207,7 +206,8 @@ pub enum Error {
 pub struct Control {
     address: SocketAddr,
     token: String,
-    _tasks: JoinSet<()>,
+    /// Dropped, it ends the connections.
+    _drain: Drain,
 }
 
 impl Control {
@@ -216,22 +216,26 @@ impl Control {
     /// # Errors
     /// [`Error::Listen`].
     pub async fn start(state: State) -> Result<Self, Error> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        let listener = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .await
             .map_err(Error::Listen)?;
-        let address = listener.local_addr().map_err(Error::Listen)?;
+        let address = listener.address();
         // 244 random bits: nobody guesses them before the lab ends.
         let token = format!(
             "{}{}",
             uuid::Uuid::new_v4().simple(),
             uuid::Uuid::new_v4().simple()
         );
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, state, token.clone().into()));
+        let drain = Drain::default();
+        let port = Http::plain(Port {
+            state,
+            token: token.as_str().into(),
+        });
+        tokio::spawn(listener.serve(port, Limits::default(), Arc::new(()), drain.phases()));
         Ok(Self {
             address,
             token,
-            _tasks: tasks,
+            _drain: drain,
         })
     }
 
@@ -248,30 +252,17 @@ impl Control {
     }
 }
 
-async fn serve(listener: TcpListener, state: State, token: Arc<str>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                };
-                let (state, token) = (state.clone(), Arc::clone(&token));
-                let service = service_fn(move |request| {
-                    let (state, token) = (state.clone(), Arc::clone(&token));
-                    async move { Ok::<_, std::convert::Infallible>(answer(&state, &token, request).await) }
-                });
-                connections.spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(MAX_WAIT * 2)
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-            Some(_) = connections.join_next() => {}
-        }
+#[derive(Clone)]
+struct Port {
+    state: State,
+    token: Arc<str>,
+}
+
+impl Handler for Port {
+    type Body = Full<Bytes>;
+
+    async fn handle(&self, request: http::Request<Incoming>, _peer: SocketAddr) -> Response<Full<Bytes>> {
+        answer(&self.state, &self.token, request).await
     }
 }
 

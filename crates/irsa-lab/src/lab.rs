@@ -8,16 +8,15 @@ use std::time::Duration;
 use irsa_apiserver::{ApiServer, NodeConfig};
 use irsa_core::endpoint::{ParseError, Platform};
 use irsa_core::settings::Settings;
+use irsa_net::files::Files;
 use irsa_sts::config::{Account, IssuerDocuments};
 use irsa_sts::events::EventLog;
 use irsa_sts::{Aws, ConfigError};
-use irsa_webhook::certificates::files::Files;
 use irsa_webhook::{Certificates, Cluster, Drain, Server};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use rustls_pki_types::PrivateKeyDer;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -358,20 +357,10 @@ async fn start_webhook(
     api: &ApiServer,
     settings: Settings,
 ) -> Result<Server, Error> {
-    let (chain, key) = authority.issue("127.0.0.1")?;
-    let PrivateKeyDer::Pkcs8(key) = key else {
-        unreachable!("the authority makes PKCS#8 keys")
-    };
-    let chain: String = chain
-        .iter()
-        .map(|certificate| pem("CERTIFICATE", certificate))
-        .collect();
+    let issued = authority.issue("127.0.0.1")?;
     let files = Files {
-        cert: state.write("webhook.crt", chain.as_bytes())?,
-        key: state.write(
-            "webhook.key",
-            pem("PRIVATE KEY", key.secret_pkcs8_der()).as_bytes(),
-        )?,
+        cert: state.write("webhook.crt", issued.pem().as_bytes())?,
+        key: state.write("webhook.key", issued.key_pem().as_bytes())?,
         poll: Duration::from_secs(10),
     };
     let server = Server::start(irsa_webhook::Config {
@@ -423,21 +412,6 @@ async fn register(client: &Client, webhook: &Server, authority: &Authority) -> R
         )
         .await?;
     Ok(())
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine;
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut pem = format!("-----BEGIN {label}-----\n");
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = after;
-    }
-    pem.push_str(&format!("-----END {label}-----\n"));
-    pem
 }
 
 /// Nodes as EKS names them, the first being that of the user guide.

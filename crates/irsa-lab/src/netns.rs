@@ -10,9 +10,11 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsa_core::partition;
+use irsa_net::{Connection, Drain, Limits, Listener, Protocol};
 use irsa_sts::Aws;
 use tokio::io::copy_bidirectional;
 use tokio::task::JoinSet;
@@ -73,6 +75,7 @@ pub struct Namespace {
 /// Carries connections for as long as it lives.
 #[derive(Debug)]
 pub struct Doors {
+    _drain: Drain,
     _tasks: JoinSet<()>,
 }
 
@@ -153,15 +156,21 @@ impl Namespace {
         .await
         .unwrap_or_else(|error| Err(io::Error::other(error)))
         .map_err(io_error("listen in the namespace"))?;
-        let listener =
-            tokio::net::TcpListener::from_std(listener).map_err(io_error("listen in the namespace"))?;
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .and_then(Listener::new)
+            .map_err(io_error("listen in the namespace"))?;
         let names = tokio::net::UdpSocket::from_std(names).map_err(io_error("listen in the namespace"))?;
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(carry(listener, self.direct));
+        let drain = Drain::default();
+        let carry = Arc::new(Carry(self.direct));
+        tasks.spawn(listener.serve(carry, Limits::default(), Arc::new(()), drain.phases()));
         tasks.spawn(answer_names(names, self.hosts.clone()));
         fs::write(self.dir.join("go"), "").map_err(io_error("let the command go on"))?;
-        Ok(Doors { _tasks: tasks })
+        Ok(Doors {
+            _drain: drain,
+            _tasks: tasks,
+        })
     }
 }
 
@@ -189,25 +198,18 @@ fn sockets_inside(process: u32) -> io::Result<(TcpListener, UdpSocket)> {
     Ok((listener, names))
 }
 
-async fn carry(listener: tokio::net::TcpListener, to: SocketAddr) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let Ok((mut from, _)) = accepted else {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                };
-                connections.spawn(async move {
-                    match tokio::net::TcpStream::connect(to).await {
-                        Ok(mut lab) => {
-                            let _ = copy_bidirectional(&mut from, &mut lab).await;
-                        }
-                        Err(error) => tracing::warn!(%error, "the lab's AWS is not there"),
-                    }
-                });
+/// Carries each connection to an address.
+struct Carry(SocketAddr);
+
+impl Protocol for Carry {
+    async fn serve(self: Arc<Self>, mut from: tokio::net::TcpStream, connection: Connection) {
+        // What is carried is not looked at, so the connection counts as used from the start.
+        let _busy = connection.busy();
+        match tokio::net::TcpStream::connect(self.0).await {
+            Ok(mut lab) => {
+                let _ = copy_bidirectional(&mut from, &mut lab).await;
             }
-            Some(_) = connections.join_next() => {}
+            Err(error) => tracing::warn!(%error, "the lab's AWS is not there"),
         }
     }
 }

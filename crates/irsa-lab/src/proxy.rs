@@ -4,25 +4,22 @@
 //! Only names that the backend knows are let in; the lab never opens a connection to the outside, so everything
 //! else is refused with a text that says so.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::rt::TokioIo;
+use irsa_net::{Connection, Drain, Limits, Listener, Phase, Protocol};
 use parking_lot::Mutex;
 use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::ca::{self, Authority};
@@ -102,15 +99,14 @@ pub struct Proxy {
     address: SocketAddr,
     direct: SocketAddr,
     shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
+    drain: Drain,
+    doors: JoinSet<()>,
 }
 
 struct Shared {
     config: Config,
     authority: Arc<Authority>,
     backend: Arc<dyn Backend>,
-    graceful: Mutex<Option<GracefulShutdown>>,
-    connections: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -123,11 +119,6 @@ impl std::fmt::Debug for Shared {
 
 /// How long open requests may take once the proxy is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
-/// A TLS handshake or the first bytes of one that takes longer is no client of ours.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long to wait after `accept` failed, usually for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 impl Proxy {
     /// Binds and starts to serve. Needs a Tokio runtime.
     pub async fn start(
@@ -136,33 +127,38 @@ impl Proxy {
         backend: Arc<dyn Backend>,
     ) -> Result<Self, Error> {
         let bind = async |address: SocketAddr| {
-            let listener = TcpListener::bind(address).await?;
-            let bound = listener.local_addr()?;
-            Ok((listener, bound))
+            Listener::bind(address)
+                .await
+                .map_err(|source| Error::Listen { address, source })
         };
-        let failed = |address| move |source| Error::Listen { address, source };
-
-        let (listener, address) = bind(config.listen).await.map_err(failed(config.listen))?;
-        let (door, direct) = bind(config.direct).await.map_err(failed(config.direct))?;
-        let (stop, stopped) = watch::channel(false);
+        let connect = bind(config.listen).await?;
+        let direct = bind(config.direct).await?;
+        let addresses = (connect.address(), direct.address());
+        let limits = Limits {
+            connections: config.max_connections,
+            idle: config.idle,
+            ..Limits::default()
+        };
         let shared = Arc::new(Shared {
-            connections: Arc::new(Semaphore::new(config.max_connections)),
             config,
             authority,
             backend,
-            graceful: Mutex::new(Some(GracefulShutdown::new())),
         });
-        for (listener, stopped, entry) in [
-            (listener, stopped.clone(), Entry::Connect),
-            (door, stopped, Entry::Direct),
-        ] {
-            tokio::spawn(accept(Arc::clone(&shared), listener, stopped, entry));
+        let drain = Drain::default();
+        let mut doors = JoinSet::new();
+        for (listener, entry) in [(connect, Entry::Connect), (direct, Entry::Direct)] {
+            let door = Arc::new(Door {
+                shared: Arc::clone(&shared),
+                entry,
+            });
+            doors.spawn(listener.serve(door, limits.clone(), Arc::new(()), drain.phases()));
         }
         Ok(Self {
-            address,
-            direct,
+            address: addresses.0,
+            direct: addresses.1,
             shared,
-            stop,
+            drain,
+            doors,
         })
     }
 
@@ -187,12 +183,10 @@ impl Proxy {
     }
 
     /// Takes no more connections, lets running requests end for a moment, then closes.
-    pub async fn shutdown(self) {
-        let _ = self.stop.send(true);
-        let graceful = self.shared.graceful.lock().take();
-        if let Some(graceful) = graceful
-            && tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err()
-        {
+    pub async fn shutdown(mut self) {
+        self.drain.advance(Phase::Stopping);
+        let ended = async { while self.doors.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
             tracing::debug!("connections of the AWS proxy were still open when it stopped");
         }
     }
@@ -207,75 +201,35 @@ enum Entry {
     Direct,
 }
 
-async fn accept(
+/// One of the two ports.
+struct Door {
     shared: Arc<Shared>,
-    listener: TcpListener,
-    mut stopped: watch::Receiver<bool>,
     entry: Entry,
-) {
-    loop {
-        let Ok(permit) = Arc::clone(&shared.connections).acquire_owned().await else {
-            return;
-        };
-        let (stream, peer) = tokio::select! {
-            biased;
-            _ = stopped.changed() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "the AWS proxy could not accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let _ = stream.set_nodelay(true);
-        let shared = Arc::clone(&shared);
-        let mut stopped = stopped.clone();
-        tokio::spawn(async move {
-            let serve = async {
-                match entry {
-                    Entry::Connect => serve_connect(shared, stream, peer).await,
-                    Entry::Direct => serve_tls(shared, stream, peer, None).await,
-                }
-            };
-            tokio::select! {
-                () = serve => {}
-                () = closed(&mut stopped) => {}
-            }
-            drop(permit);
-        });
+}
+
+impl Protocol for Door {
+    async fn serve(self: Arc<Self>, stream: TcpStream, connection: Connection) {
+        match self.entry {
+            Entry::Connect => serve_connect(&self.shared, stream, &connection).await,
+            Entry::Direct => serve_tls(&self.shared, stream, &connection, None).await,
+        }
     }
 }
 
-/// Ends when the proxy has been told to stop and the time for draining is over.
-async fn closed(stopped: &mut watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stop| *stop).await;
-    tokio::time::sleep(DRAIN).await;
-}
-
-async fn serve_connect(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+async fn serve_connect(shared: &Arc<Shared>, stream: TcpStream, connection: &Connection) {
     let (tunnel_out, tunnel_in) = tokio::sync::oneshot::channel();
-    let tunnel_out = Mutex::new(Some(tunnel_out));
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = connect(&shared, request, &tunnel_out);
-        std::future::ready(Ok::<_, Infallible>(answer))
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE)
-        .max_buf_size(16 << 10)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    if let Err(error) = connection.await {
-        tracing::debug!(%peer, %error, "a connection to the AWS proxy ended early");
-    }
-    drop(tunnel_out);
+    let service = {
+        let (shared, tunnel_out) = (Arc::clone(shared), Mutex::new(Some(tunnel_out)));
+        move |request: Request<Incoming>| std::future::ready(connect(&shared, request, &tunnel_out))
+    };
+    connection.http(stream, false, service).await;
     if let Ok((host, upgrade)) = tunnel_in.await {
         let upgrade: hyper::upgrade::OnUpgrade = upgrade;
         match upgrade.await {
-            Ok(stream) => serve_tls(shared, TokioIo::new(stream), peer, Some(host)).await,
-            Err(error) => tracing::debug!(%peer, %error, "CONNECT was not followed by a tunnel"),
+            Ok(stream) => serve_tls(shared, TokioIo::new(stream), connection, Some(host)).await,
+            Err(error) => {
+                tracing::debug!(peer = %connection.peer(), %error, "CONNECT was not followed by a tunnel");
+            }
         }
     }
 }
@@ -321,10 +275,11 @@ fn connect(
     }
 }
 
-async fn serve_tls<S>(shared: Arc<Shared>, stream: S, peer: SocketAddr, connect: Option<String>)
+async fn serve_tls<S>(shared: &Arc<Shared>, stream: S, connection: &Connection, connect: Option<String>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let peer = connection.peer();
     let handshake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
         let asked = start.client_hello().server_name().map(str::to_ascii_lowercase);
@@ -340,46 +295,26 @@ where
             .map_err(std::io::Error::other)?;
         Ok((host, start.into_stream(config).await?))
     };
-    let (host, stream) = match tokio::time::timeout(HANDSHAKE, handshake).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) => {
-            // Most often the client does not trust the lab's CA: worth saying at the usual level.
-            tracing::warn!(%peer, %error, "TLS with an AWS client failed");
-            return;
-        }
-        Err(_) => {
-            tracing::debug!(%peer, "a TLS handshake took too long");
-            return;
-        }
+    // Most often the client does not trust the lab's CA: worth a warning.
+    let warned = async {
+        handshake.await.inspect_err(
+            |error: &std::io::Error| tracing::warn!(%peer, %error, "TLS with an AWS client failed"),
+        )
     };
-    let facts = {
-        let (_, session) = stream.get_ref();
-        facts(host, peer, session)
-    };
-    let Some(watcher) = watcher(&shared) else {
+    let Some((host, stream)) = connection.handshake(warned).await else {
         return;
     };
-    let service = service_fn(|request| {
-        let shared = Arc::clone(&shared);
-        let facts = facts.clone();
-        async move { Ok::<_, Infallible>(answer(&shared, request, facts).await) }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.config.idle)
-        .max_buf_size(256 << 10);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(shared.config.idle)
-        .keep_alive_timeout(HANDSHAKE)
-        .max_header_list_size(128 << 10);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%peer, %error, "an AWS client's connection ended early");
-    }
+    let (_, session) = stream.get_ref();
+    let http2 = session.alpn_protocol() == Some(b"h2".as_slice());
+    let facts = facts(host, peer, session);
+    let service = {
+        let shared = Arc::clone(shared);
+        move |request| {
+            let (shared, facts) = (Arc::clone(&shared), facts.clone());
+            async move { answer(&shared, request, facts).await }
+        }
+    };
+    connection.http(stream, http2, service).await;
 }
 
 /// Reads the whole body, then asks the backend.
@@ -401,7 +336,7 @@ pub(crate) async fn collect(
     max_body: usize,
     body_time: Duration,
 ) -> Result<Request<Bytes>, Response<Full<Bytes>>> {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let limited = Limited::new(body, max_body);
     let body = match tokio::time::timeout(body_time, limited.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -424,19 +359,10 @@ pub(crate) async fn collect(
             ));
         }
     };
-    // HTTP/2 has `:authority` instead of a Host header, and `host` is what signatures name.
-    if parts.version == Version::HTTP_2
-        && !parts.headers.contains_key(header::HOST)
-        && let Some(authority) = parts.uri.authority()
-        && let Ok(value) = HeaderValue::from_str(authority.as_str())
-    {
-        parts.headers.insert(header::HOST, value);
-    }
-    Ok(Request::from_parts(parts, body))
-}
-
-fn watcher(shared: &Shared) -> Option<Watcher> {
-    shared.graceful.lock().as_ref().map(GracefulShutdown::watcher)
+    let mut request = Request::from_parts(parts, body);
+    // `host` is what signatures name.
+    irsa_net::body::add_host(&mut request);
+    Ok(request)
 }
 
 fn refuse(status: StatusCode, text: String) -> Response<Full<Bytes>> {

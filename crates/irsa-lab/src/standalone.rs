@@ -1,7 +1,6 @@
 //! The AWS side alone, for the tests of other projects: its content from a configuration, its doors a CONNECT proxy,
 //! TLS, and plain HTTP that plays one endpoint.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +10,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Incoming;
+use irsa_net::{Drain, Handler, Http, Limits, Listener, Phase};
 use irsa_sts::{Aws, Connection};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
 
 use crate::ca::{self, Authority};
 use crate::proxy::{self, Backend, Facts, Proxy};
-
-/// How long a connection may be silent between two requests.
-const IDLE: Duration = Duration::from_secs(75);
-/// How long to wait after `accept` failed, usually for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How many plain connections may be open at one time.
-const MAX_CONNECTIONS: usize = 1024;
 
 /// What a [`Standalone`] listens on.
 #[derive(Clone, Debug)]
@@ -68,7 +58,7 @@ pub enum Error {
 pub struct Standalone {
     proxy: Proxy,
     plain: Vec<(String, SocketAddr)>,
-    stop: watch::Sender<bool>,
+    drain: Drain,
 }
 
 #[derive(Debug)]
@@ -102,7 +92,7 @@ impl Standalone {
         let max_body = doors.proxy.max_body;
         let body_time = doors.proxy.body_time;
         let proxy = Proxy::start(doors.proxy, authority, Arc::new(AwsBackend(aws.clone()))).await?;
-        let (stop, stopped) = watch::channel(false);
+        let drain = Drain::default();
         let mut plain = Vec::new();
         for (host, address) in doors.plain {
             let failed = |source| Error::Listen {
@@ -110,17 +100,17 @@ impl Standalone {
                 address,
                 source,
             };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            plain.push((host.clone(), listener.local_addr().map_err(failed)?));
-            let played = Arc::new(Played {
+            let listener = Listener::bind(address).await.map_err(failed)?;
+            plain.push((host.clone(), listener.address()));
+            let played = Http::plain(Played {
                 aws: aws.clone(),
-                host,
+                host: host.into(),
                 max_body,
                 body_time,
             });
-            tokio::spawn(accept(played, listener, stopped.clone()));
+            tokio::spawn(listener.serve(played, Limits::default(), Arc::new(()), drain.phases()));
         }
-        Ok(Self { proxy, plain, stop })
+        Ok(Self { proxy, plain, drain })
     }
 
     /// The proxy, with its addresses and its CA.
@@ -137,70 +127,30 @@ impl Standalone {
 
     /// Takes no more connections, lets running requests end for a moment, then closes.
     pub async fn shutdown(self) {
-        let _ = self.stop.send(true);
+        self.drain.advance(Phase::Stopping);
         self.proxy.shutdown().await;
     }
 }
 
 /// One endpoint in plain HTTP.
+#[derive(Clone)]
 struct Played {
     aws: Aws,
-    host: String,
+    host: Arc<str>,
     max_body: usize,
     body_time: Duration,
 }
 
-async fn accept(played: Arc<Played>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
-            return;
-        };
-        let (stream, peer) = tokio::select! {
-            biased;
-            _ = stopped.changed() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, host = played.host, "could not accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let played = Arc::clone(&played);
-        let mut stopped = stopped.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = serve(&played, stream, peer) => {}
-                _ = stopped.changed() => {}
-            }
-            drop(permit);
-        });
-    }
-}
+impl Handler for Played {
+    type Body = Full<Bytes>;
 
-async fn serve(played: &Arc<Played>, stream: TcpStream, peer: SocketAddr) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| {
-        let played = Arc::clone(played);
-        async move {
-            let request = match proxy::collect(request, played.max_body, played.body_time).await {
-                Ok(request) => request,
-                Err(refusal) => return Ok::<_, Infallible>(refusal),
-            };
-            let mut connection = Connection::to(played.host.as_str());
-            connection.source_ip = peer.ip();
-            let response = played.aws.handle(request, &connection).await;
-            Ok(response.map(Full::new))
-        }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(256 << 10)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%peer, %error, "a plain connection ended early");
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let request = match proxy::collect(request, self.max_body, self.body_time).await {
+            Ok(request) => request,
+            Err(refusal) => return refusal,
+        };
+        let mut connection = Connection::to(&*self.host);
+        connection.source_ip = peer.ip();
+        self.aws.handle(request, &connection).await.map(Full::new)
     }
 }

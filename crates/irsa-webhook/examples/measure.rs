@@ -25,7 +25,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use irsa_webhook::certificates::files::Files;
+use irsa_net::files::Files;
 use irsa_webhook::config::PlatformSource;
 use irsa_webhook::{Certificates, Cluster, Config, Server};
 use rustls::pki_types::pem::PemObject as _;

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use irsa_core::endpoint::Platform;
 use irsa_core::settings::Settings;
+use irsa_net::files::Files;
+use irsa_net::tls::TlsOptions;
 
-use crate::certificates::files::Files;
 use crate::certificates::managed::Managed;
 use crate::directory::lookup;
-use crate::listener::Limits;
-use crate::tls::TlsOptions;
 
 /// How the Kubernetes API is reached.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +91,56 @@ pub struct Config {
     pub debug_handlers: bool,
 }
 
-/// How the server goes down, one after the other.
+/// Bounds of what clients may take: connections, time and memory.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections to the admission port at most.
+    pub connections: usize,
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// From the handshake to the end of the first request's header.
+    pub first_request: Duration,
+    /// From the end of a request's header to the end of its body.
+    pub body: Duration,
+    /// Bytes of one body.
+    pub body_bytes: usize,
+    /// Bytes of all bodies and answers in flight.
+    pub inflight_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            handshake: Duration::from_secs(5),
+            first_request: Duration::from_secs(5),
+            body: Duration::from_secs(10),
+            // A pod is 1.5 MiB in etcd and 3 MiB in a request at most; a review carries it with its options.
+            body_bytes: 7 * 1024 * 1024,
+            inflight_bytes: 32 * 1024 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// The limits of a listener with so many connections. What one connection may hold before its requests are read is
+    /// kept small, because it comes on top of the budget of [`Limits::inflight_bytes`].
+    pub(crate) fn listener(&self, connections: usize) -> irsa_net::Limits {
+        irsa_net::Limits {
+            connections,
+            streams: 100,
+            handshake: self.handshake,
+            first_request: self.first_request,
+            idle: Duration::from_secs(120),
+            write: Duration::from_secs(10),
+            buffer: 32 * 1024,
+            header: 8 * 1024,
+            window: 64 * 1024,
+        }
+    }
+}
+
+/// How the server shuts down, one after the other.
 #[derive(Clone, Debug)]
 pub struct Drain {
     /// For how long it goes on accepting although it is no longer ready: the time in which everybody hears of it.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! [`Server::start`] runs the whole thing in this process: the command `irsa webhook`, the lab and the tests all start
-//! this same server. The rules are in `irsa-core`; here are the wire, the watches and the certificate.
+//! this same server. The rules are in `irsa-core`, listeners and TLS in `irsa-net`; here are the wire, the watches and
+//! the certificate.
 
 pub mod admit;
 pub mod certificates;
@@ -15,14 +16,10 @@ mod debug;
 pub mod directory;
 mod http;
 pub mod imds;
-mod listener;
 pub mod metrics;
 mod platform;
-pub mod readiness;
 pub mod review;
 mod server;
-pub mod tls;
 
-pub use config::{Certificates, Cluster, Config, Drain};
-pub use listener::Limits;
+pub use config::{Certificates, Cluster, Config, Drain, Limits};
 pub use server::{Error, Server};

@@ -20,7 +20,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
-use crate::tls::Validity;
+use irsa_net::tls::Validity;
+use irsa_net::{Observer, Refusal};
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -162,38 +163,6 @@ impl Reason {
 impl EncodeLabelValue for Reason {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), FmtError> {
         self.as_str().encode(encoder)
-    }
-}
-
-/// Why a connection ended before it carried a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// The TLS handshake failed.
-    Handshake,
-    /// The TLS handshake took too long.
-    HandshakeTimeout,
-    /// No complete request came in time.
-    Silent,
-    /// It made room for a newer connection at the limit.
-    Evicted,
-}
-
-impl Refusal {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Handshake,
-        Self::HandshakeTimeout,
-        Self::Silent,
-        Self::Evicted,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Handshake => "handshake",
-            Self::HandshakeTimeout => "handshake_timeout",
-            Self::Silent => "silent",
-            Self::Evicted => "evicted",
-        }
     }
 }
 
@@ -655,15 +624,21 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn connection_opened(&self) {
+    pub(crate) fn ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+}
+
+impl Observer for Metrics {
+    fn opened(&self) {
         self.connections.inc();
     }
 
-    pub(crate) fn connection_closed(&self) {
+    fn closed(&self) {
         self.connections.dec();
     }
 
-    pub(crate) fn refused(&self, refusal: Refusal) {
+    fn refused(&self, refusal: Refusal) {
         self.refused
             .get_or_create(&ReasonLabelOf {
                 reason: refusal.as_str(),
@@ -671,12 +646,8 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn accept_error(&self) {
+    fn accept_failed(&self) {
         self.accept_errors.inc();
-    }
-
-    pub(crate) fn ready(&self, ready: bool) {
-        self.ready.set(i64::from(ready));
     }
 }
 

@@ -1,4 +1,4 @@
-//! One running server: its ports, its watches, its readiness, and the way down.
+//! One running server: its ports, its watches, its readiness, and its shutdown.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -7,52 +7,26 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
-use irsa_core::settings::Settings;
+use irsa_net::files::{self, Follower};
+use irsa_net::tls::{self, Pair, Serving};
+use irsa_net::{Budget, Condition, Http, Listener, Observer, Phase, Readiness};
 use jiff::Timestamp;
 use kube::Client;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admit::Admission;
-use crate::certificates::files::{self, Follower};
 use crate::certificates::managed;
 use crate::cluster;
 use crate::config::{Certificates, Config, Drain, PlatformSource};
 use crate::directory::lookup::Lookup;
 use crate::directory::{Directory, credentials, watch as watches};
 use crate::http::{AdmissionPort, MetricsPort, Routes};
-use crate::listener::{Listener, Phase};
 use crate::metrics::{Metrics, Watch};
 use crate::platform;
-use crate::readiness::Readiness;
-use crate::tls::{self, Pair, Serving};
-
-/// The tasks behind the ports, ended by being dropped.
-#[derive(Debug)]
-struct Background {
-    tasks: JoinSet<()>,
-    readiness: Readiness,
-}
-
-impl Background {
-    /// Runs a task that never ends. If it does, by a defect, the process says that it is broken instead of going on
-    /// with what it once knew.
-    fn forever(&mut self, condition: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let readiness = self.readiness.clone();
-        self.tasks.spawn(async move {
-            let _ = AssertUnwindSafe(task).catch_unwind().await;
-            tracing::error!(
-                condition,
-                "a task has ended by a defect of this program; restart the process"
-            );
-            readiness.break_down(condition);
-        });
-    }
-}
 
 /// The name of the certificate's condition in `/readyz`.
 const CERTIFICATE: &str = "certificate";
-/// The name of the condition which a server on its way down does not meet.
+/// The name of the condition that a server which is shutting down does not meet.
 const RUNNING: &str = "running";
 
 /// Why a server does not start.
@@ -84,15 +58,109 @@ pub enum Error {
 pub struct Server {
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
+    parts: Parts,
+    running: Condition,
+    phases: irsa_net::Drain,
+    drain: Drain,
+    ports: JoinSet<()>,
+}
+
+/// What the parts of a server share, and the tasks behind its ports, which end when they are dropped.
+#[derive(Debug)]
+struct Parts {
     readiness: Readiness,
     metrics: Arc<Metrics>,
     directory: Arc<Directory>,
     serving: Arc<Serving>,
-    phase: watch::Sender<Phase>,
-    drain: Drain,
-    ports: JoinSet<()>,
-    /// Ended by being dropped.
-    _background: Background,
+    tasks: JoinSet<()>,
+}
+
+impl Parts {
+    /// Runs a task that never ends. If it does, because it panicked, `/healthz` fails instead of the server going on
+    /// with what it once knew.
+    fn forever(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let readiness = self.readiness.clone();
+        self.tasks.spawn(async move {
+            let _ = AssertUnwindSafe(task).catch_unwind().await;
+            tracing::error!(
+                task = name,
+                "internal error: a background task stopped unexpectedly; restart the process"
+            );
+            readiness.break_down(name);
+        });
+    }
+
+    async fn start_certificates(&mut self, certificates: Certificates, client: &Client) -> Result<(), Error> {
+        let (serving, metrics) = (Arc::clone(&self.serving), Arc::clone(&self.metrics));
+        let condition = self.readiness.require(CERTIFICATE, "not read yet");
+        match certificates {
+            Certificates::Pem { chain, key } => {
+                serving.set(Pair::from_pem(chain.as_bytes(), key.as_bytes())?);
+            }
+            Certificates::Managed(managed) => {
+                let bundle = self
+                    .readiness
+                    .require(managed::CONDITION, "the caBundle has not been written yet");
+                let keeper = managed::Keeper::new(
+                    managed,
+                    client.clone(),
+                    Arc::clone(&serving),
+                    bundle,
+                    Arc::clone(&metrics),
+                );
+                self.forever(CERTIFICATE, keeper.run());
+            }
+            Certificates::Files(files) => {
+                let follower = Follower::start(files, Arc::clone(&serving)).await?;
+                let (serving, metrics) = (Arc::clone(&serving), Arc::clone(&metrics));
+                let looked = move |result: Result<(), &files::Error>, first| {
+                    report_files(result, first, &serving, &metrics)
+                };
+                self.forever(CERTIFICATE, follower.follow(looked));
+            }
+        }
+        condition.set(serving.problem(Timestamp::now()));
+        self.forever(CERTIFICATE, watch_expiry(serving, condition, metrics));
+        Ok(())
+    }
+
+    /// Starts the watches and the credentials file's follower.
+    fn start_watches(&mut self, config: &Config, client: &Client) {
+        let condition = |which: Watch| {
+            self.readiness
+                .require(which.as_str(), "the first list has not begun")
+        };
+        let accounts = condition(Watch::ServiceAccounts);
+        let namespaces = self
+            .directory
+            .settings()
+            .namespace_defaults
+            .then(|| condition(Watch::Namespaces));
+        let config_map = config
+            .config_map_namespace
+            .clone()
+            .map(|namespace| (namespace, condition(Watch::ConfigMap)));
+        let (directory, metrics) = (Arc::clone(&self.directory), Arc::clone(&self.metrics));
+        let shared = || (client.clone(), Arc::clone(&directory));
+        let (own, all) = shared();
+        let watch = watches::service_accounts(own, all, accounts, Arc::clone(&metrics));
+        self.forever(Watch::ServiceAccounts.as_str(), watch);
+        if let Some(condition) = namespaces {
+            let (own, all) = shared();
+            let watch = watches::namespaces(own, all, condition, Arc::clone(&metrics));
+            self.forever(Watch::Namespaces.as_str(), watch);
+        }
+        if let Some((namespace, condition)) = config_map {
+            let (own, all) = shared();
+            let watch = watches::config_map(own, namespace, all, condition, Arc::clone(&metrics));
+            self.forever(Watch::ConfigMap.as_str(), watch);
+        }
+        if let Some(path) = config.container_credentials.clone() {
+            let condition = self.readiness.require(credentials::CONDITION, "not read yet");
+            let follower = credentials::Follower::new(path, config.poll, Arc::clone(&directory));
+            self.forever(credentials::CONDITION, follower.follow(condition, metrics));
+        }
+    }
 }
 
 impl Server {
@@ -110,165 +178,106 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::start`].
-    pub async fn start_with(config: Config, client: Client) -> Result<Self, Error> {
-        let metrics = Arc::new(Metrics::new());
-        let readiness = Readiness::default();
-        let mut settings = config.settings;
+    pub async fn start_with(mut config: Config, client: Client) -> Result<Self, Error> {
         let ask_platform = match config.platform {
             PlatformSource::Known(platform) => {
-                settings.platform = platform;
+                config.settings.platform = platform;
                 false
             }
             // Settings that name a platform know better than the API, which does not tell all of it.
-            PlatformSource::Ask => settings.platform.is_none(),
+            PlatformSource::Ask => config.settings.platform.is_none(),
         };
-        let settings = Arc::new(settings);
-        let directory = Arc::new(Directory::new(Arc::clone(&settings)));
-        let settings = Arc::new(ArcSwap::new(settings));
-        let serving = Arc::new(Serving::default());
-        let mut background = Background {
+        let settings = Arc::new(config.settings.clone());
+        let mut parts = Parts {
+            readiness: Readiness::default(),
+            metrics: Arc::new(Metrics::new()),
+            directory: Arc::new(Directory::new(Arc::clone(&settings))),
+            serving: Arc::default(),
             tasks: JoinSet::new(),
-            readiness: readiness.clone(),
         };
-
-        readiness.require(CERTIFICATE, "not read yet");
-        match config.certificates {
-            Certificates::Pem { chain, key } => {
-                serving.set(Pair::from_pem(chain.as_bytes(), key.as_bytes())?)
-            }
-            Certificates::Managed(managed) => {
-                readiness.require(managed::CONDITION, "the caBundle has not been written yet");
-                let keeper = managed::Keeper::new(
-                    managed,
-                    client.clone(),
-                    Arc::clone(&serving),
-                    readiness.clone(),
-                    Arc::clone(&metrics),
-                );
-                background.forever(CERTIFICATE, keeper.run(CERTIFICATE));
-            }
-            Certificates::Files(files) => {
-                let follower = Follower::start(files, Arc::clone(&serving)).await?;
-                background.forever(CERTIFICATE, follower.follow(Arc::clone(&metrics)));
-            }
-        }
+        let settings = Arc::new(ArcSwap::new(settings));
+        parts
+            .start_certificates(config.certificates.clone(), &client)
+            .await?;
         if ask_platform {
-            readiness.require(platform::CONDITION, "the Kubernetes API has not been asked yet");
-            background.tasks.spawn(find_platform(
-                client.clone(),
-                Arc::clone(&settings),
-                readiness.clone(),
-            ));
+            let condition = parts
+                .readiness
+                .require(platform::CONDITION, "the Kubernetes API has not been asked yet");
+            parts
+                .tasks
+                .spawn(platform::find(client.clone(), Arc::clone(&settings), condition));
         }
-        background.forever(
-            CERTIFICATE,
-            watch_expiry(Arc::clone(&serving), readiness.clone(), Arc::clone(&metrics)),
-        );
-        if let Some(validity) = serving.validity() {
-            metrics.serving_certificate(&validity);
-            readiness.set(CERTIFICATE, expired(&validity, Timestamp::now()));
-        }
-
-        readiness.require(Watch::ServiceAccounts.as_str(), "the first list has not begun");
-        background.forever(
-            Watch::ServiceAccounts.as_str(),
-            watches::service_accounts(
-                client.clone(),
-                Arc::clone(&directory),
-                readiness.clone(),
-                Arc::clone(&metrics),
-            ),
-        );
-        if directory.settings().namespace_defaults {
-            readiness.require(Watch::Namespaces.as_str(), "the first list has not begun");
-            background.forever(
-                Watch::Namespaces.as_str(),
-                watches::namespaces(
-                    client.clone(),
-                    Arc::clone(&directory),
-                    readiness.clone(),
-                    Arc::clone(&metrics),
-                ),
-            );
-        }
-        if let Some(namespace) = config.config_map_namespace {
-            readiness.require(Watch::ConfigMap.as_str(), "the first list has not begun");
-            background.forever(
-                Watch::ConfigMap.as_str(),
-                watches::config_map(
-                    client.clone(),
-                    namespace,
-                    Arc::clone(&directory),
-                    readiness.clone(),
-                    Arc::clone(&metrics),
-                ),
-            );
-        }
-        if let Some(path) = config.container_credentials {
-            readiness.require(credentials::CONDITION, "not read yet");
-            let follower = credentials::Follower::new(path, config.poll, Arc::clone(&directory));
-            background.forever(
-                credentials::CONDITION,
-                follower.follow(readiness.clone(), Arc::clone(&metrics)),
-            );
-        }
-
+        parts.start_watches(&config, &client);
+        let running = parts.readiness.require(RUNNING, "starting");
         let lookup = Lookup::new(
-            Arc::clone(&directory),
+            Arc::clone(&parts.directory),
             client,
-            config.lookup,
-            Arc::clone(&metrics),
+            config.lookup.clone(),
+            Arc::clone(&parts.metrics),
         );
         let routes = Arc::new(Routes {
-            admission: Admission::new(Arc::clone(&directory), settings, lookup, Arc::clone(&metrics)),
-            directory: Arc::clone(&directory),
-            readiness: readiness.clone(),
-            metrics: Arc::clone(&metrics),
-            inflight: Routes::inflight(&config.limits),
+            admission: Admission::new(
+                Arc::clone(&parts.directory),
+                settings,
+                lookup,
+                Arc::clone(&parts.metrics),
+            ),
+            directory: Arc::clone(&parts.directory),
+            readiness: parts.readiness.clone(),
+            metrics: Arc::clone(&parts.metrics),
+            budget: Budget::new(config.limits.inflight_bytes.max(config.limits.body_bytes)),
             limits: config.limits.clone(),
             debug: config.debug_handlers,
         });
-        let tls = Arc::new(
-            config
-                .tls
-                .server_config(Arc::clone(&serving), &[b"h2", b"http/1.1"])?,
-        );
-        let (phase, phases) = watch::channel(Phase::Open);
-        let mut ports = JoinSet::new();
-        let bind = |what, address, tls| {
-            let listener = Listener::bind(address, tls, config.limits.clone(), Arc::clone(&metrics));
-            async move {
-                listener.await.map_err(|source| Error::Bind {
-                    what,
-                    address,
-                    source,
-                })
-            }
+        Self::listen(config, parts, running, routes).await
+    }
+
+    /// Binds the ports and starts to serve.
+    async fn listen(
+        config: Config,
+        mut parts: Parts,
+        running: Condition,
+        routes: Arc<Routes>,
+    ) -> Result<Self, Error> {
+        let tls = config
+            .tls
+            .server_config(Arc::clone(&parts.serving), &[b"h2", b"http/1.1"])?;
+        let bind = async |what, address| {
+            Listener::bind(address).await.map_err(|source| Error::Bind {
+                what,
+                address,
+                source,
+            })
         };
-        let admission = bind("admissions", config.listen, Some(tls)).await?;
+        let phases = irsa_net::Drain::default();
+        let mut ports = JoinSet::new();
+        let admission = bind("admissions", config.listen).await?;
         let address = admission.address();
         let mut metrics_address = None;
         if let Some(listen) = config.metrics_listen {
-            let listener = bind("metrics", listen, None).await?;
+            let listener = bind("metrics", listen).await?;
             metrics_address = Some(listener.address());
-            ports.spawn(listener.serve(MetricsPort(Arc::clone(&routes)), phases.clone()));
+            let port = Http::plain(MetricsPort(Arc::clone(&routes)));
+            let limits = config.limits.listener(METRICS_CONNECTIONS);
+            ports.spawn(listener.serve(port, limits, Arc::new(()), phases.phases()));
         }
-        ports.spawn(admission.serve(AdmissionPort(routes), phases));
+        let port = Http::tls(AdmissionPort(routes), Arc::new(tls));
+        let limits = config.limits.listener(config.limits.connections);
+        let observer: Arc<dyn Observer> = parts.metrics.clone();
+        ports.spawn(admission.serve(port, limits, observer, phases.phases()));
+        running.met();
         // In the log, where it listens comes before that it is ready.
         tracing::info!(%address, metrics = ?metrics_address, "listening");
-        background.forever(RUNNING, report_ready(readiness.clone(), Arc::clone(&metrics)));
-
+        let report = report_ready(parts.readiness.clone(), Arc::clone(&parts.metrics));
+        parts.forever(RUNNING, report);
         Ok(Self {
             address,
             metrics_address,
-            readiness,
-            metrics,
-            directory,
-            serving,
-            phase,
+            parts,
+            running,
+            phases,
             drain: config.drain,
             ports,
-            _background: background,
         })
     }
 
@@ -287,25 +296,25 @@ impl Server {
     /// Whether it may be sent admissions, and why not.
     #[must_use]
     pub fn readiness(&self) -> &Readiness {
-        &self.readiness
+        &self.parts.readiness
     }
 
     /// What it counts.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.parts.metrics
     }
 
     /// What it knows.
     #[must_use]
     pub fn directory(&self) -> &Arc<Directory> {
-        &self.directory
+        &self.parts.directory
     }
 
     /// The certificate it shows.
     #[must_use]
     pub fn serving(&self) -> &Arc<Serving> {
-        &self.serving
+        &self.parts.serving
     }
 
     /// Waits until it is ready, at most for `patience`.
@@ -313,17 +322,12 @@ impl Server {
     /// # Errors
     /// The page of `/readyz` with each reason, when the time is over.
     pub async fn ready(&self, patience: Duration) -> Result<(), String> {
-        let deadline = tokio::time::Instant::now() + patience;
-        while !self.readiness.is_ready() {
-            if tokio::time::Instant::now() >= deadline {
-                return Err(self.readiness.page().1);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Ok(())
+        tokio::time::timeout(patience, self.parts.readiness.ready())
+            .await
+            .map_err(|_elapsed| self.parts.readiness.page().1)
     }
 
-    /// Goes down in the steps of [`Drain`]; no request that was accepted is lost. Dropping the future cuts it short.
+    /// Shuts down in the steps of [`Drain`]; no request that was accepted is lost. Dropping the future cuts it short.
     pub async fn shutdown(self) {
         let drain = self.drain.clone();
         self.shutdown_with(drain).await;
@@ -331,29 +335,28 @@ impl Server {
 
     /// The same with other times than the configured ones.
     pub async fn shutdown_with(mut self, drain: Drain) {
-        self.readiness.require(RUNNING, "shutting down");
-        self.metrics.ready(false);
+        self.running.unmet("shutting down");
         if !drain.announce.is_zero() {
             tracing::info!(
                 seconds = drain.announce.as_secs_f64(),
                 "shutting down: no longer ready, still serving"
             );
-            self.phase.send_replace(Phase::Closing);
+            self.phases.advance(Phase::Closing);
             tokio::time::sleep(drain.announce).await;
         }
         if !drain.linger.is_zero() {
             tracing::info!("shutting down: accepting no new connections");
-            self.phase.send_replace(Phase::Lingering);
+            self.phases.advance(Phase::Lingering);
             if self.finished(drain.linger).await {
                 return;
             }
         }
-        self.phase.send_replace(Phase::Stopping);
+        self.phases.advance(Phase::Stopping);
         if self.finished(drain.finish).await {
             return;
         }
         tracing::warn!("shutting down: requests in flight took too long and are cut off");
-        self.phase.send_replace(Phase::Aborting);
+        self.phases.advance(Phase::Aborting);
         while self.ports.join_next().await.is_some() {}
     }
 
@@ -367,80 +370,56 @@ impl Server {
     }
 }
 
-/// Asks until there is an answer, then lets the rules know.
-async fn find_platform(client: Client, settings: Arc<ArcSwap<Settings>>, readiness: Readiness) {
-    let mut wait = Duration::from_millis(200);
-    loop {
-        let reason = match tokio::time::timeout(Duration::from_secs(5), platform::ask(&client)).await {
-            Ok(Ok(platform)) => {
-                settings.rcu(|before| Settings {
-                    platform,
-                    ..Settings::clone(before)
-                });
-                readiness.set(platform::CONDITION, None);
-                return;
+/// Connections to the metrics port at once.
+const METRICS_CONNECTIONS: usize = 64;
+
+/// Counts and logs what a look at the certificate files brought.
+fn report_files(result: Result<(), &files::Error>, first: bool, serving: &Serving, metrics: &Metrics) {
+    metrics.certificate_reloaded(result.is_ok());
+    match result {
+        Ok(()) => {
+            if let Some(validity) = serving.validity() {
+                tracing::info!(serial = %validity.serial, not_after = %validity.not_after, "certificate reloaded");
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_elapsed) => "no answer within 5 s".to_owned(),
-        };
-        let reason = format!("cannot ask the Kubernetes API for its version: {reason}; or pass --kubernetes");
-        readiness.set(platform::CONDITION, Some(reason));
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_secs(10));
+        }
+        // Once for each failure, not once for each look.
+        Err(error) if first => {
+            tracing::warn!(%error, "the certificate files cannot be used; the last good pair stays in service");
+        }
+        Err(_) => {}
     }
 }
 
-/// Why a certificate is not good now.
-fn expired(validity: &tls::Validity, now: Timestamp) -> Option<String> {
-    if now > validity.not_after {
-        Some(format!("expired at {}", validity.not_after))
-    } else if now < validity.not_before {
-        Some(format!("not valid before {}", validity.not_before))
-    } else {
-        None
-    }
-}
-
-/// Looks at the wall clock: a timer of the duration would drift over a suspended machine.
-async fn watch_expiry(serving: Arc<Serving>, readiness: Readiness, metrics: Arc<Metrics>) {
+/// Keeps the condition and the metric of the served certificate. Looks at the wall clock: a timer of the duration would
+/// drift while a machine is suspended.
+async fn watch_expiry(serving: Arc<Serving>, condition: Condition, metrics: Arc<Metrics>) {
     let mut warned = false;
     loop {
-        match serving.validity() {
-            None => {}
-            Some(validity) => {
-                let now = Timestamp::now();
-                metrics.serving_certificate(&validity);
-                readiness.set(CERTIFICATE, expired(&validity, now));
-                let left = validity.not_after.as_second() - now.as_second();
-                let whole = validity.not_after.as_second() - validity.not_before.as_second();
-                let late = left * 10 < whole;
-                if late && !warned {
-                    tracing::warn!(not_after = %validity.not_after, "the serving certificate has used up nine tenths of its time and was not renewed");
-                }
-                warned = late;
+        let now = Timestamp::now();
+        condition.set(serving.problem(now));
+        if let Some(validity) = serving.validity() {
+            metrics.serving_certificate(&validity);
+            let left = validity.not_after.as_second() - now.as_second();
+            let whole = validity.not_after.as_second() - validity.not_before.as_second();
+            let late = left * 10 < whole;
+            if late && !warned {
+                tracing::warn!(not_after = %validity.not_after, "the serving certificate has less than a tenth of its lifetime left and has not been renewed");
             }
+            warned = late;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), serving.changed()).await;
     }
 }
 
-/// Keeps the metric, and says in the log when readiness changes.
+/// Keeps the metric, and logs when readiness changes.
 async fn report_ready(readiness: Readiness, metrics: Arc<Metrics>) {
-    let mut before = None;
     loop {
-        let ready = readiness.is_ready();
-        metrics.ready(ready);
-        if before != Some(ready) {
-            if ready {
-                tracing::info!("ready");
-            } else if before.is_some() {
-                tracing::warn!(
-                    "no longer ready: {}",
-                    readiness.page().1.trim_end().replace('\n', "; ")
-                );
-            }
-            before = Some(ready);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        readiness.ready().await;
+        metrics.ready(true);
+        tracing::info!("ready");
+        readiness.not_ready().await;
+        metrics.ready(false);
+        let (_, page) = readiness.page();
+        tracing::warn!("no longer ready: {}", page.trim_end().replace('\n', "; "));
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hyper::client::conn;
+use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;

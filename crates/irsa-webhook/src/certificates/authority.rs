@@ -6,29 +6,16 @@
 
 use std::time::Duration;
 
+use irsa_net::ca::{self, BACKDATE, Period};
+use irsa_net::tls::{self, Pair, Validity};
 use jiff::Timestamp;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
-};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use x509_parser::time::ASN1Time;
-
-use crate::tls::{self, Pair, Validity};
-
-/// Certificates are valid from a little before they are made: clocks differ.
-const BACKDATE: Duration = Duration::from_secs(300);
 
 /// Why certificates cannot be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Making failed.
-    #[error("cannot make a certificate: {0}")]
-    Make(#[from] rcgen::Error),
-    /// A point in time is out of range.
-    #[error("cannot make a certificate: {0}")]
-    Time(String),
+    #[error(transparent)]
+    Make(#[from] ca::Error),
     /// What is kept cannot be used.
     #[error("{0}")]
     Kept(#[from] tls::Error),
@@ -66,20 +53,6 @@ pub(super) struct Kept {
     issuer: String,
 }
 
-/// Names of subject and issuer.
-fn common_names(der: &[u8]) -> Result<(String, String), tls::Error> {
-    let (_, certificate) =
-        x509_parser::parse_x509_certificate(der).map_err(|error| tls::Error::X509(error.to_string()))?;
-    let name = |name: &x509_parser::x509::X509Name<'_>| {
-        name.iter_common_name()
-            .next()
-            .and_then(|cn| cn.as_str().ok())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    Ok((name(certificate.subject()), name(certificate.issuer())))
-}
-
 /// The PEM blocks of a text, each by itself.
 fn blocks(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
@@ -101,39 +74,23 @@ impl Ca {
     fn read(cert: String, key: String) -> Result<Self, Error> {
         // Also checks that the key belongs to the certificate.
         let validity = Pair::from_pem(cert.as_bytes(), key.as_bytes())?.validity;
-        let der = CertificateDer::from_pem_slice(cert.as_bytes())
-            .map_err(|error| tls::Error::NoCertificate(error.to_string()))?;
-        let (name, _) = common_names(&der)?;
         Ok(Self {
+            name: validity.subject.clone(),
             cert,
             key,
             validity,
-            name,
         })
-    }
-
-    fn params(name: &str) -> CertificateParams {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params
     }
 
     fn make(terms: &Terms, now: Timestamp) -> Result<Self, Error> {
         // The name tells CAs apart: it is how a certificate names the one that signed it.
         let name = format!("irsa webhook CA {}", uuid());
-        let key = KeyPair::generate()?;
-        let mut params = Self::params(&name);
-        params.not_before = time(now, -i64_secs(BACKDATE))?.to_datetime();
-        params.not_after = time(now, i64_secs(terms.ca_lifetime))?.to_datetime();
-        let cert = params.self_signed(&key)?;
-        Self::read(cert.pem(), key.serialize_pem())
+        let made = ca::Ca::generate(&name, Period::starting(now, i64_secs(terms.ca_lifetime)))?;
+        Self::read(made.pem().to_owned(), made.key_pem())
     }
 
     fn age(&self, now: Timestamp) -> i64 {
-        now.as_second() - self.validity.not_before.as_second() - i64_secs(BACKDATE)
+        now.as_second() - self.validity.not_before.as_second() - BACKDATE
     }
 }
 
@@ -153,9 +110,7 @@ impl Kept {
             .map(|(cert, key)| Ca::read(cert, key))
             .collect::<Result<Vec<_>, _>>()?;
         let validity = Pair::from_pem(cert.as_bytes(), key.as_bytes())?.validity;
-        let der = CertificateDer::from_pem_slice(cert.as_bytes())
-            .map_err(|error| tls::Error::NoCertificate(error.to_string()))?;
-        let (_, issuer) = common_names(&der)?;
+        let issuer = validity.issuer.clone();
         if !cas.iter().any(|ca| ca.name == issuer) {
             return Err(Error::Incomplete(
                 "the serving certificate is signed by none of the CAs",
@@ -186,7 +141,7 @@ impl Kept {
 
     /// How long the serving certificate has been in use.
     pub(super) fn age(&self, now: Timestamp) -> i64 {
-        now.as_second() - self.validity.not_before.as_second() - i64_secs(BACKDATE)
+        now.as_second() - self.validity.not_before.as_second() - BACKDATE
     }
 
     fn sign(&mut self, ca: usize, terms: &Terms, now: Timestamp) -> Result<(), Error> {
@@ -203,21 +158,11 @@ impl Kept {
 }
 
 fn leaf(ca: &Ca, terms: &Terms, now: Timestamp) -> Result<(String, String), Error> {
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(terms.names.clone())?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(
-        DnType::CommonName,
-        terms.names.first().map_or("irsa webhook", String::as_str),
-    );
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.use_authority_key_identifier_extension = true;
-    params.not_before = time(now, -i64_secs(BACKDATE))?.to_datetime();
     let until = (now.as_second() + i64_secs(terms.leaf_lifetime)).min(ca.validity.not_after.as_second());
-    params.not_after = time(now, until - now.as_second())?.to_datetime();
-    let issuer = Issuer::new(Ca::params(&ca.name), KeyPair::from_pem(&ca.key)?);
-    Ok((params.signed_by(&key, &issuer)?.pem(), key.serialize_pem()))
+    let names: Vec<&str> = terms.names.iter().map(String::as_str).collect();
+    let issued = ca::Ca::restore(&ca.name, &ca.cert, &ca.key)?
+        .issue(&names, Period::starting(now, until - now.as_second()))?;
+    Ok((issued.pem(), issued.key_pem().to_owned()))
 }
 
 /// What should be kept instead of `kept` at the time `now`, or `None` when it is right as it is. `trusted` says that
@@ -248,8 +193,7 @@ pub(super) fn next(
     } else {
         signer.unwrap_or(0)
     };
-    let whole =
-        next.validity.not_after.as_second() - next.validity.not_before.as_second() - i64_secs(BACKDATE);
+    let whole = next.validity.not_after.as_second() - next.validity.not_before.as_second() - BACKDATE;
     let due = kept.age(now) * 3 >= whole * 2;
     let renamed = {
         let (mut have, mut want) = (next.validity.names.clone(), terms.names.clone());
@@ -278,12 +222,6 @@ fn uuid() -> String {
 
 fn i64_secs(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX / 8)
-}
-
-/// `now` and some seconds, in the form that certificates are made from.
-fn time(now: Timestamp, seconds: i64) -> Result<ASN1Time, Error> {
-    ASN1Time::from_timestamp(now.as_second().saturating_add(seconds))
-        .map_err(|error| Error::Time(error.to_string()))
 }
 
 #[cfg(test)]

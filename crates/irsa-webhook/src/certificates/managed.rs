@@ -12,6 +12,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
+use irsa_net::Condition;
+use irsa_net::tls::Serving;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -27,8 +29,6 @@ use serde_json::Value;
 use super::authority::{self, Kept, Terms};
 use crate::directory::watch::Steps;
 use crate::metrics::{Metrics, Watch};
-use crate::readiness::Readiness;
-use crate::tls::Serving;
 
 /// The name of the caBundle's condition in `/readyz`.
 pub const CONDITION: &str = "webhook-configuration";
@@ -125,7 +125,7 @@ pub(crate) struct Keeper {
     terms: Terms,
     client: Client,
     serving: Arc<Serving>,
-    readiness: Readiness,
+    condition: Condition,
     metrics: Arc<Metrics>,
     kept: Option<Kept>,
     /// The configuration as the watch last showed it.
@@ -141,7 +141,7 @@ impl Keeper {
         managed: Managed,
         client: Client,
         serving: Arc<Serving>,
-        readiness: Readiness,
+        condition: Condition,
         metrics: Arc<Metrics>,
     ) -> Self {
         let terms = managed.terms();
@@ -150,7 +150,7 @@ impl Keeper {
             terms,
             client,
             serving,
-            readiness,
+            condition,
             metrics,
             kept: None,
             configuration: None,
@@ -159,8 +159,8 @@ impl Keeper {
         }
     }
 
-    /// Runs until the task is dropped. `certificate` is the name of the condition of the served certificate.
-    pub(crate) async fn run(mut self, certificate: &'static str) {
+    /// Runs until the task is dropped.
+    pub(crate) async fn run(mut self) {
         let mut looks = tokio::time::interval(self.managed.poll);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut events = match &self.managed.webhook_configuration {
@@ -180,7 +180,7 @@ impl Keeper {
                     Ok(event) => if !self.seen(event) { continue },
                     Err(error) => {
                         self.metrics.watch_error(Watch::WebhookConfiguration);
-                        self.not_ready_yet(CONDITION, &error.to_string());
+                        self.bundle_missing(error.to_string());
                         continue;
                     }
                 },
@@ -189,13 +189,12 @@ impl Keeper {
             match &result {
                 Ok(()) => failing = false,
                 Err(error) => {
-                    let condition = match error {
+                    match error {
                         Error::Configuration(..) | Error::NoConfiguration(_) | Error::NoWebhook(..) => {
-                            CONDITION
+                            self.bundle_missing(error.to_string());
                         }
-                        _ => certificate,
-                    };
-                    self.not_ready_yet(condition, &error.to_string());
+                        _ => self.serving.set_missing(error.to_string()),
+                    }
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "the certificate cannot be kept right; trying again");
                     }
@@ -204,10 +203,10 @@ impl Keeper {
         }
     }
 
-    /// A failure before there is a certificate is a reason not to be ready; later on, what is there goes on working.
-    fn not_ready_yet(&self, condition: &'static str, reason: &str) {
-        if self.kept.is_none() || (condition == CONDITION && !self.trusted) {
-            self.readiness.set(condition, Some(reason.to_owned()));
+    /// A failure before the `caBundle` was right is a reason not to be ready; later on, what is there goes on working.
+    fn bundle_missing(&self, reason: String) {
+        if !self.trusted {
+            self.condition.unmet(reason);
         }
     }
 
@@ -328,7 +327,7 @@ impl Keeper {
     /// Makes the `caBundle` right; whether that is new.
     async fn write_bundle(&mut self) -> Result<bool, Error> {
         let (Some(name), Some(kept)) = (self.managed.webhook_configuration.clone(), &self.kept) else {
-            self.readiness.set(CONDITION, None);
+            self.condition.met();
             return Ok(false);
         };
         if !self.listed {
@@ -365,7 +364,7 @@ impl Keeper {
                 }
             }
         }
-        self.readiness.set(CONDITION, None);
+        self.condition.met();
         Ok(!std::mem::replace(&mut self.trusted, true))
     }
 }

@@ -1,5 +1,5 @@
-//! Where the serving certificate comes from: files that somebody else renews, or one this server makes itself.
+//! Where the serving certificate comes from: files that somebody else renews (see [`irsa_net::files`]), or one that this
+//! server makes itself.
 
 mod authority;
-pub mod files;
 pub mod managed;

@@ -1,15 +1,19 @@
-//! Follows the container credentials file (EKS Pod Identity): polled, like the certificate files and for the same
-//! reason. Content that cannot be used leaves the last good content in service.
+//! Follows the container credentials file (EKS Pod Identity).
+//!
+//! As in the Go webhook, a file that is deleted, is empty or contains `null` is an empty list. Other content that cannot
+//! be used leaves the last good content in service.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use irsa_core::identity::{CredentialsFile, DocumentError};
+use irsa_net::Condition;
+use irsa_net::files::{self, Changes, File};
 
 use super::Directory;
 use crate::metrics::Metrics;
-use crate::readiness::Readiness;
 
 /// Files larger than this are refused: at some hundred bytes an entry this is a hundred thousand entries.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -22,10 +26,7 @@ pub const CONDITION: &str = "container-credentials-file";
 pub enum Error {
     /// It cannot be read.
     #[error("--watch-container-credentials-config `{0}`: {1}")]
-    Read(PathBuf, std::io::Error),
-    /// It is too large.
-    #[error("--watch-container-credentials-config `{0}`: larger than {MAX_FILE_BYTES} bytes")]
-    TooLarge(PathBuf),
+    Read(PathBuf, io::Error),
     /// Its content cannot be used.
     #[error("--watch-container-credentials-config `{0}`: {1}")]
     Content(PathBuf, DocumentError),
@@ -34,7 +35,7 @@ pub enum Error {
 /// Follows one file.
 #[derive(Debug)]
 pub struct Follower {
-    path: PathBuf,
+    file: File,
     poll: Duration,
     directory: Arc<Directory>,
     last: Option<Vec<u8>>,
@@ -45,7 +46,7 @@ impl Follower {
     #[must_use]
     pub fn new(path: PathBuf, poll: Duration, directory: Arc<Directory>) -> Self {
         Self {
-            path,
+            file: File::new(path, MAX_FILE_BYTES),
             poll,
             directory,
             last: None,
@@ -57,21 +58,25 @@ impl Follower {
     /// # Errors
     /// Names the flag and the file.
     pub async fn look(&mut self) -> Result<bool, Error> {
-        let failed = |error| Error::Read(self.path.clone(), error);
-        if tokio::fs::metadata(&self.path).await.map_err(failed)?.len() > MAX_FILE_BYTES {
-            return Err(Error::TooLarge(self.path.clone()));
-        }
-        let content = tokio::fs::read(&self.path).await.map_err(failed)?;
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content)
-            .as_ref()
-            .to_vec();
+        let path = || self.file.path().to_owned();
+        let content = match self.file.read().await {
+            Ok(content) => content,
+            // Before it was there for the first time, a missing file is rather a wrong path.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.last.is_some() => Vec::new(),
+            Err(error) => return Err(Error::Read(path(), error)),
+        };
+        let content = if content.trim_ascii() == b"null" {
+            Vec::new()
+        } else {
+            content
+        };
+        let hash = files::hash(&[&content]);
         if self.last.as_ref() == Some(&hash) {
             return Ok(false);
         }
-        let file =
-            CredentialsFile::parse(&content).map_err(|error| Error::Content(self.path.clone(), error))?;
+        let file = CredentialsFile::parse(&content).map_err(|error| Error::Content(path(), error))?;
         for warning in file.warnings() {
-            tracing::warn!(path = %self.path.display(), "{warning}");
+            tracing::warn!(path = %self.file.path().display(), "{warning}");
         }
         self.last = Some(hash);
         self.directory.set_credentials(file);
@@ -79,24 +84,25 @@ impl Follower {
     }
 
     /// Looks again and again until the task is dropped.
-    pub async fn follow(mut self, readiness: Readiness, metrics: Arc<Metrics>) {
+    pub async fn follow(mut self, condition: Condition, metrics: Arc<Metrics>) {
+        let mut changes = Changes::new(&[self.file.path()], self.poll);
         let mut failing = false;
         loop {
             match self.look().await {
                 Ok(changed) => {
-                    readiness.set(CONDITION, None);
+                    condition.met();
                     failing = false;
                     if changed {
                         metrics.credentials_file_loaded(true);
                         let entries = self.directory.credentials().len();
                         metrics.cache_entries("container_credentials", entries);
-                        tracing::info!(path = %self.path.display(), entries, "container credentials file loaded");
+                        tracing::info!(path = %self.file.path().display(), entries, "container credentials file loaded");
                     }
                 }
                 Err(error) => {
                     // Once it has been read, an unreadable file is a warning: what was read stays in service.
                     if self.last.is_none() {
-                        readiness.set(CONDITION, Some(error.to_string()));
+                        condition.unmet(error.to_string());
                     }
                     if !std::mem::replace(&mut failing, true) {
                         metrics.credentials_file_loaded(false);
@@ -104,7 +110,7 @@ impl Follower {
                     }
                 }
             }
-            tokio::time::sleep(self.poll).await;
+            changes.wait().await;
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use irsa_core::annotations;
 use irsa_core::identity::{CONFIG_MAP_KEY, CONFIG_MAP_NAME, ConfigMap};
+use irsa_net::Condition;
 use k8s_openapi::api::core::v1;
 use kube::api::ObjectMeta;
 use kube::runtime::WatchStreamExt as _;
@@ -22,7 +23,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Directory, Indexed};
 use crate::metrics::{Metrics, Watch};
-use crate::readiness::Readiness;
 
 /// An object of which only name, namespace, resource version and annotations are read, and only they are asked for.
 #[derive(Clone, Debug)]
@@ -176,7 +176,7 @@ async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
     which: Watch,
-    readiness: Readiness,
+    condition: Condition,
     metrics: Arc<Metrics>,
     mut on_event: impl FnMut(Event<K>),
 ) where
@@ -205,21 +205,18 @@ async fn follow<K>(
                 on_event(event);
                 if done {
                     metrics.watch_synced(which, true);
-                    readiness.set(which.as_str(), None);
+                    condition.met();
                     if !std::mem::replace(&mut synced, true) {
                         tracing::info!(watch = which.as_str(), objects = listed, "first list complete");
                     }
                 } else if !synced && listed % 5_000 == 1 {
-                    readiness.set(
-                        which.as_str(),
-                        Some(format!("the first list is running, {listed} so far")),
-                    );
+                    condition.unmet(format!("the first list is running, {listed} so far"));
                 }
             }
             Err(error) => {
                 metrics.watch_error(which);
                 if !synced {
-                    readiness.set(which.as_str(), Some(explain(&error, which)));
+                    condition.unmet(explain(&error, which));
                 }
                 // An expired resource version (410) is part of the protocol; the watcher lists again by itself.
                 if matches!(&error, watcher::Error::WatchError(status) if status.code == 410) {
@@ -257,7 +254,7 @@ fn explain(error: &watcher::Error, which: Watch) -> String {
 pub async fn service_accounts(
     client: Client,
     directory: Arc<Directory>,
-    readiness: Readiness,
+    condition: Condition,
     metrics: Arc<Metrics>,
 ) {
     let api: Api<SlimServiceAccount> = Api::all(client);
@@ -277,7 +274,7 @@ pub async fn service_accounts(
         api,
         config,
         Watch::ServiceAccounts,
-        readiness,
+        condition,
         metrics,
         |event| match event {
             Event::Init => relist = Some(directory.relist()),
@@ -327,7 +324,7 @@ pub async fn service_accounts(
 pub async fn namespaces(
     client: Client,
     directory: Arc<Directory>,
-    readiness: Readiness,
+    condition: Condition,
     metrics: Arc<Metrics>,
 ) {
     let api: Api<Slim<v1::Namespace>> = Api::all(client);
@@ -345,7 +342,7 @@ pub async fn namespaces(
         api,
         watcher::Config::default(),
         Watch::Namespaces,
-        readiness,
+        condition,
         metrics,
         |event| {
             match event {
@@ -371,7 +368,7 @@ pub async fn config_map(
     client: Client,
     namespace: String,
     directory: Arc<Directory>,
-    readiness: Readiness,
+    condition: Condition,
     metrics: Arc<Metrics>,
 ) {
     let api: Api<v1::ConfigMap> = Api::namespaced(client, &namespace);
@@ -405,7 +402,7 @@ pub async fn config_map(
         api,
         config,
         Watch::ConfigMap,
-        readiness,
+        condition,
         Arc::clone(&metrics),
         |event| {
             match event {

@@ -10,11 +10,11 @@ use irsa_core::arn::Compose;
 use irsa_core::duration::parse_go;
 use irsa_core::endpoint::{EndpointType, GlobalValue, Platform};
 use irsa_core::settings::{ContainerCredentialsSettings, Settings};
-use irsa_webhook::certificates::files::Files;
+use irsa_net::files::Files;
+use irsa_net::tls::{MinVersion, TlsOptions};
 use irsa_webhook::certificates::managed::Managed;
 use irsa_webhook::config::PlatformSource;
 use irsa_webhook::directory::lookup;
-use irsa_webhook::tls::{MinVersion, TlsOptions};
 use irsa_webhook::{Certificates, Cluster, Config, Drain, Limits, imds};
 
 use super::{go, klog};
@@ -143,7 +143,7 @@ pub(crate) struct Server {
     )]
     tls_min_version: String,
     /// Connections open at once; at the limit the ones that carry nothing make room
-    #[arg(long, default_value_t = 1000, env = "IRSA_WEBHOOK_MAX_CONNECTIONS")]
+    #[arg(long, default_value_t = 256, env = "IRSA_WEBHOOK_MAX_CONNECTIONS")]
     max_connections: usize,
     /// On SIGTERM: how long to go on accepting while no longer ready, so that everybody hears of it
     #[arg(long, value_name = "DURATION", value_parser = parse_go, default_value = "5s", env = "IRSA_WEBHOOK_SHUTDOWN_DELAY")]

@@ -1,4 +1,4 @@
-//! The TLS side of the admission server: which versions and suites it speaks, and the certificate it shows.
+//! The TLS side of a server: the versions and cipher suites that it speaks, and the certificate that it serves.
 //!
 //! The server configuration is built once. What changes is the certificate, behind [`Serving`], which every
 //! handshake reads without a lock: a rotation therefore never interrupts a connection and keeps session resumption.
@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
+use tokio::sync::Notify;
 
 /// Why the TLS settings or a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +137,22 @@ impl TlsOptions {
     }
 }
 
+/// A configuration that serves one certificate for as long as it lives: HTTP/2 and HTTP/1.1, TLS 1.2 and 1.3.
+///
+/// # Errors
+/// Certificate and key that do not belong together.
+pub fn fixed(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 fn is_tls13(suite: &SupportedCipherSuite) -> bool {
     matches!(suite, SupportedCipherSuite::Tls13(_))
 }
@@ -169,6 +187,10 @@ pub struct Validity {
     pub serial: String,
     /// The DNS names and IP addresses it is good for.
     pub names: Vec<String>,
+    /// The common name of its subject.
+    pub subject: String,
+    /// The common name of its issuer.
+    pub issuer: String,
 }
 
 impl Validity {
@@ -204,8 +226,18 @@ impl Validity {
             not_after: time(certificate.validity().not_after)?,
             serial: certificate.raw_serial_as_string().replace(':', ""),
             names,
+            subject: common_name(certificate.subject()),
+            issuer: common_name(certificate.issuer()),
         })
     }
+}
+
+fn common_name(name: &x509_parser::x509::X509Name<'_>) -> String {
+    let first = name.iter_common_name().next();
+    first
+        .and_then(|name| name.as_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn ip(bytes: &[u8]) -> Option<String> {
@@ -249,10 +281,12 @@ impl Pair {
     }
 }
 
-/// The certificate now shown to clients. Empty until the first one is there: handshakes then fail, and readiness says so.
+/// The certificate that new connections are served with. Until there is one, handshakes fail.
 #[derive(Default)]
 pub struct Serving {
     current: ArcSwapOption<Pair>,
+    missing: Mutex<Option<String>>,
+    changed: Notify,
 }
 
 impl std::fmt::Debug for Serving {
@@ -264,9 +298,37 @@ impl std::fmt::Debug for Serving {
 }
 
 impl Serving {
-    /// From now on every new handshake uses `pair`.
+    /// Serves every new connection with `pair`.
     pub fn set(&self, pair: Pair) {
         self.current.store(Some(Arc::new(pair)));
+        self.changed.notify_one();
+    }
+
+    /// Says why there is no certificate yet. Has no effect once there is one.
+    pub fn set_missing(&self, reason: String) {
+        *self.missing.lock() = Some(reason);
+        self.changed.notify_one();
+    }
+
+    /// Waits until [`Serving::set`] or [`Serving::set_missing`] has been called since the last time; for one task.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Why the certificate is not good at the time `now`, if it is not.
+    #[must_use]
+    pub fn problem(&self, now: Timestamp) -> Option<String> {
+        let Some(validity) = self.validity() else {
+            let missing = self.missing.lock().clone();
+            return Some(missing.unwrap_or_else(|| "not read yet".to_owned()));
+        };
+        if now > validity.not_after {
+            Some(format!("expired at {}", validity.not_after))
+        } else if now < validity.not_before {
+            Some(format!("not valid before {}", validity.not_before))
+        } else {
+            None
+        }
     }
 
     /// What the certificate now served says about itself.
@@ -286,14 +348,30 @@ impl ResolvesServerCert for Serving {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::ca::{Ca, Period, YEAR};
 
-    fn self_signed(name: &str) -> (String, String) {
-        let made = rcgen::generate_simple_self_signed([name.to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        (made.cert.pem(), made.signing_key.serialize_pem())
+    fn made(name: &str) -> (String, String) {
+        let ca = Ca::generate("test", Period::a_year()).unwrap();
+        let issued = ca.issue(&[name, "127.0.0.1"], Period::a_year()).unwrap();
+        (issued.pem(), issued.key_pem().to_owned())
     }
 
     #[test]
-    fn versions_are_read_in_both_spellings_of_go_and_old_ones_are_refused_with_a_sentence() {
+    fn a_certificate_that_is_missing_or_expired_is_a_problem() {
+        let serving = Serving::default();
+        let now = Timestamp::now();
+        assert_eq!(serving.problem(now).as_deref(), Some("not read yet"));
+        serving.set_missing("the Secret cannot be read".to_owned());
+        assert_eq!(serving.problem(now).as_deref(), Some("the Secret cannot be read"));
+        let (cert, key) = made("a.test");
+        serving.set(Pair::from_pem(cert.as_bytes(), key.as_bytes()).unwrap());
+        assert_eq!(serving.problem(now), None);
+        let later = Timestamp::from_second(now.as_second() + 2 * YEAR).unwrap();
+        assert!(serving.problem(later).unwrap().starts_with("expired at"));
+    }
+
+    #[test]
+    fn versions_are_read_in_both_spellings_of_go_and_old_ones_are_refused() {
         assert_eq!(MinVersion::parse("1.3").unwrap(), MinVersion::Tls13);
         assert_eq!(MinVersion::parse("VersionTLS12").unwrap(), MinVersion::Tls12);
         let error = MinVersion::parse("1.0").unwrap_err().to_string();
@@ -301,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn cipher_suites_go_by_the_names_of_go_and_an_unknown_one_is_named() {
+    fn cipher_suites_have_the_names_of_go_and_an_unknown_one_is_named() {
         let suites = TlsOptions::parse_cipher_suites(
             "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,TLS_AES_128_GCM_SHA256",
         )
@@ -332,8 +410,8 @@ mod tests {
 
     #[test]
     fn a_pair_knows_its_names_and_dates_and_a_foreign_key_is_refused() {
-        let (cert, key) = self_signed("a.test");
-        let (_, other) = self_signed("b.test");
+        let (cert, key) = made("a.test");
+        let (_, other) = made("b.test");
         let pair = Pair::from_pem(cert.as_bytes(), key.as_bytes()).unwrap();
         assert_eq!(pair.validity.names, ["a.test", "127.0.0.1"]);
         assert!(pair.validity.not_before < pair.validity.not_after);
