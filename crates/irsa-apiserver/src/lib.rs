@@ -19,7 +19,6 @@ mod fields;
 mod http;
 pub mod logs;
 mod managed;
-pub mod names;
 mod namespaces;
 pub mod object;
 mod openapi;

@@ -1,404 +1,20 @@
-//! Label and field selectors: parsing as kubectl writes them, matching, and the selectors inside objects.
+//! Field selectors: parsing as kubectl writes them, and matching. Label selectors are `irsa_core`'s.
 //!
 //! Pure and total: any text gives a selector or an error, never a panic.
 
-use serde_json::{Map, Value};
+pub use irsa_core::selector::LabelSelector;
+use serde_json::Value;
 
 use crate::object::ObjectExt;
 
-/// Why a selector cannot be read.
+/// The text of a field selector cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SelectorError {
-    /// The text of a label selector is not one.
-    #[error("unable to parse requirement: {0}")]
-    Label(String),
-    /// The text of a field selector is not one.
-    #[error("invalid selector: '{0}'; can't understand '{1}'")]
-    Field(String, String),
-    /// `labelSelector` of an object uses an unknown operator, or values where there may be none.
-    #[error("\"{0}\" is not a valid label selector operator")]
-    Operator(String),
-}
-
-/// How a label is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Operator {
-    Exists,
-    NotExists,
-    In(Vec<String>),
-    NotIn(Vec<String>),
-    Equals(String),
-    NotEquals(String),
-    Greater(i64),
-    Less(i64),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Requirement {
-    key: String,
-    operator: Operator,
-}
-
-/// All of some requirements on labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LabelSelector {
-    requirements: Vec<Requirement>,
-    /// A selector that is missing in an object selects nothing; an empty one everything.
-    nothing: bool,
-}
-
-impl LabelSelector {
-    /// Reads the text form: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
-    ///
-    /// # Errors
-    /// [`SelectorError::Label`].
-    pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut parser = Parser {
-            tokens: tokens(text),
-            at: 0,
-        };
-        let mut requirements = Vec::new();
-        if parser.peek().is_none() {
-            return Ok(Self::default());
-        }
-        loop {
-            requirements.push(parser.requirement()?);
-            match parser.take() {
-                None => break,
-                Some(Token::Comma) if parser.peek().is_some() => {}
-                Some(other) => {
-                    return Err(SelectorError::Label(format!(
-                        "found '{}', expected: ',' or 'end of string'",
-                        other.text()
-                    )));
-                }
-            }
-        }
-        Ok(Self {
-            requirements,
-            nothing: false,
-        })
-    }
-
-    /// Reads `metav1.LabelSelector` (`matchLabels`, `matchExpressions`), or the plain map of older kinds.
-    /// `None` selects nothing.
-    ///
-    /// # Errors
-    /// [`SelectorError::Operator`].
-    pub fn from_object(selector: Option<&Value>) -> Result<Self, SelectorError> {
-        let Some(selector) = selector.filter(|selector| !selector.is_null()) else {
-            return Ok(Self {
-                requirements: Vec::new(),
-                nothing: true,
-            });
-        };
-        let structured = selector.get("matchLabels").is_some_and(Value::is_object)
-            || selector.get("matchExpressions").is_some_and(Value::is_array);
-        let plain = if structured {
-            selector.get("matchLabels")
-        } else {
-            Some(selector)
-        };
-        let mut requirements: Vec<Requirement> = plain
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| Requirement {
-                key: key.clone(),
-                operator: Operator::Equals(value.as_str().unwrap_or_default().to_owned()),
-            })
-            .collect();
-        for expression in selector.list_at(&["matchExpressions"]) {
-            let values: Vec<String> = expression
-                .list_at(&["values"])
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect();
-            let operator = match expression.str_at(&["operator"]) {
-                "In" => Operator::In(values),
-                "NotIn" => Operator::NotIn(values),
-                "Exists" => Operator::Exists,
-                "DoesNotExist" => Operator::NotExists,
-                other => return Err(SelectorError::Operator(other.to_owned())),
-            };
-            requirements.push(Requirement {
-                key: expression.str_at(&["key"]).to_owned(),
-                operator,
-            });
-        }
-        Ok(Self {
-            requirements,
-            nothing: false,
-        })
-    }
-
-    /// Whether every object is selected.
-    #[must_use]
-    pub fn is_everything(&self) -> bool {
-        !self.nothing && self.requirements.is_empty()
-    }
-
-    /// Whether an object with these labels is selected.
-    #[must_use]
-    pub fn matches(&self, labels: Option<&Map<String, Value>>) -> bool {
-        if self.nothing {
-            return false;
-        }
-        self.requirements.iter().all(|requirement| {
-            let value = labels
-                .and_then(|labels| labels.get(&requirement.key))
-                .and_then(Value::as_str);
-            match &requirement.operator {
-                Operator::Exists => value.is_some(),
-                Operator::NotExists => value.is_none(),
-                Operator::Equals(wanted) => value == Some(wanted),
-                Operator::NotEquals(unwanted) => value != Some(unwanted),
-                Operator::In(wanted) => value.is_some_and(|value| wanted.iter().any(|one| one == value)),
-                Operator::NotIn(unwanted) => {
-                    value.is_none_or(|value| unwanted.iter().all(|one| one != value))
-                }
-                Operator::Greater(bound) => value
-                    .and_then(|value| value.parse::<i64>().ok())
-                    .is_some_and(|value| value > *bound),
-                Operator::Less(bound) => value
-                    .and_then(|value| value.parse::<i64>().ok())
-                    .is_some_and(|value| value < *bound),
-            }
-        })
-    }
-}
-
-impl std::fmt::Display for LabelSelector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.nothing {
-            return f.write_str("<none>");
-        }
-        for (index, Requirement { key, operator }) in self.requirements.iter().enumerate() {
-            if index > 0 {
-                f.write_str(",")?;
-            }
-            match operator {
-                Operator::Exists => write!(f, "{key}")?,
-                Operator::NotExists => write!(f, "!{key}")?,
-                Operator::Equals(value) => write!(f, "{key}={value}")?,
-                Operator::NotEquals(value) => write!(f, "{key}!={value}")?,
-                Operator::In(values) => write!(f, "{key} in ({})", values.join(","))?,
-                Operator::NotIn(values) => write!(f, "{key} notin ({})", values.join(","))?,
-                Operator::Greater(bound) => write!(f, "{key}>{bound}")?,
-                Operator::Less(bound) => write!(f, "{key}<{bound}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    Word(String),
-    Comma,
-    Open,
-    Close,
-    Not,
-    Equals,
-    NotEquals,
-    Greater,
-    Less,
-}
-
-impl Token {
-    fn text(&self) -> &str {
-        match self {
-            Self::Word(word) => word,
-            Self::Comma => ",",
-            Self::Open => "(",
-            Self::Close => ")",
-            Self::Not => "!",
-            Self::Equals => "=",
-            Self::NotEquals => "!=",
-            Self::Greater => ">",
-            Self::Less => "<",
-        }
-    }
-}
-
-fn tokens(text: &str) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut chars = text.chars().peekable();
-    while let Some(&next) = chars.peek() {
-        let single = match next {
-            ',' => Some(Token::Comma),
-            '(' => Some(Token::Open),
-            ')' => Some(Token::Close),
-            '>' => Some(Token::Greater),
-            '<' => Some(Token::Less),
-            _ => None,
-        };
-        if let Some(token) = single {
-            chars.next();
-            tokens.push(token);
-        } else if next == '!' || next == '=' {
-            chars.next();
-            let follows = chars.next_if_eq(&'=').is_some();
-            tokens.push(match (next, follows) {
-                ('!', true) => Token::NotEquals,
-                ('!', false) => Token::Not,
-                _ => Token::Equals,
-            });
-        } else if next.is_whitespace() {
-            chars.next();
-        } else {
-            let mut word = String::new();
-            while let Some(letter) = chars.next_if(|one| !one.is_whitespace() && !",()!=<>".contains(*one)) {
-                word.push(letter);
-            }
-            tokens.push(Token::Word(word));
-        }
-    }
-    tokens
-}
-
-struct Parser {
-    tokens: Vec<Token>,
-    at: usize,
-}
-
-impl Parser {
-    fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at)
-    }
-
-    fn take(&mut self) -> Option<Token> {
-        let token = self.tokens.get(self.at).cloned();
-        self.at += 1;
-        token
-    }
-
-    fn requirement(&mut self) -> Result<Requirement, SelectorError> {
-        let error = |found: Option<&Token>, expected: &str| {
-            SelectorError::Label(format!(
-                "found '{}', expected: {expected}",
-                found.map_or("", Token::text)
-            ))
-        };
-        let negated = self.peek() == Some(&Token::Not);
-        if negated {
-            self.at += 1;
-        }
-        let key = match self.take() {
-            Some(Token::Word(word)) => word,
-            other => return Err(error(other.as_ref(), "identifier")),
-        };
-        check_key(&key)?;
-        if negated {
-            return Ok(Requirement {
-                key,
-                operator: Operator::NotExists,
-            });
-        }
-        let operator = match self.peek().cloned() {
-            None | Some(Token::Comma) => Operator::Exists,
-            Some(Token::Equals) => Operator::Equals(self.value_after_operator()?),
-            Some(Token::NotEquals) => Operator::NotEquals(self.value_after_operator()?),
-            Some(operator @ (Token::Greater | Token::Less)) => {
-                let value = self.value_after_operator()?;
-                let bound = value.parse().map_err(|_| {
-                    SelectorError::Label("for 'Gt', 'Lt' operators, the value must be an integer".into())
-                })?;
-                if operator == Token::Greater {
-                    Operator::Greater(bound)
-                } else {
-                    Operator::Less(bound)
-                }
-            }
-            Some(Token::Word(word)) if word == "in" || word == "notin" => {
-                self.at += 1;
-                let values = self.values()?;
-                if word == "in" {
-                    Operator::In(values)
-                } else {
-                    Operator::NotIn(values)
-                }
-            }
-            other => return Err(error(other.as_ref(), "in, notin, =, ==, !=, gt, lt")),
-        };
-        Ok(Requirement { key, operator })
-    }
-
-    fn value_after_operator(&mut self) -> Result<String, SelectorError> {
-        self.at += 1;
-        let value = match self.peek() {
-            Some(Token::Word(word)) => {
-                let word = word.clone();
-                self.at += 1;
-                word
-            }
-            // `key=` compares with the empty value.
-            None | Some(Token::Comma) => String::new(),
-            Some(other) => {
-                return Err(SelectorError::Label(format!(
-                    "found '{}', expected: identifier",
-                    other.text()
-                )));
-            }
-        };
-        check_value(&value)?;
-        Ok(value)
-    }
-
-    fn values(&mut self) -> Result<Vec<String>, SelectorError> {
-        if self.take() != Some(Token::Open) {
-            return Err(SelectorError::Label("found '', expected: '('".into()));
-        }
-        let mut values = Vec::new();
-        loop {
-            match self.take() {
-                Some(Token::Word(word)) => {
-                    check_value(&word)?;
-                    values.push(word);
-                    match self.take() {
-                        Some(Token::Comma) => {}
-                        Some(Token::Close) => return Ok(values),
-                        other => {
-                            let found = other.as_ref().map_or("", Token::text).to_owned();
-                            return Err(SelectorError::Label(format!(
-                                "found '{found}', expected: ',' or ')'"
-                            )));
-                        }
-                    }
-                }
-                Some(Token::Comma) => values.push(String::new()),
-                Some(Token::Close) => {
-                    values.push(String::new());
-                    return Ok(values);
-                }
-                other => {
-                    let found = other.as_ref().map_or("", Token::text).to_owned();
-                    return Err(SelectorError::Label(format!(
-                        "found '{found}', expected: ',', ')' or identifier"
-                    )));
-                }
-            }
-        }
-    }
-}
-
-fn check_key(key: &str) -> Result<(), SelectorError> {
-    match crate::names::qualified_name(key) {
-        Ok(()) => Ok(()),
-        Err(why) => Err(SelectorError::Label(format!(
-            "key: Invalid value: \"{key}\": {why}"
-        ))),
-    }
-}
-
-fn check_value(value: &str) -> Result<(), SelectorError> {
-    match crate::names::label_value(value) {
-        Ok(()) => Ok(()),
-        Err(why) => Err(SelectorError::Label(format!(
-            "values[0]: Invalid value: \"{value}\": {why}"
-        ))),
-    }
+#[error("invalid selector: '{selector}'; can't understand '{term}'")]
+pub struct FieldSelectorError {
+    /// The whole text.
+    selector: String,
+    /// The part of it that is not a comparison.
+    term: String,
 }
 
 /// All of some comparisons of fields with values.
@@ -411,8 +27,8 @@ impl FieldSelector {
     /// Reads `metadata.name=x,status.phase!=Running`. A backslash escapes `,`, `=` and itself in values.
     ///
     /// # Errors
-    /// [`SelectorError::Field`].
-    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+    /// [`FieldSelectorError`] for a term that is not `field=value`, `field==value` or `field!=value`..
+    pub fn parse(text: &str) -> Result<Self, FieldSelectorError> {
         let mut terms = vec![String::new()];
         let mut escaped = false;
         for letter in text.chars() {
@@ -427,7 +43,10 @@ impl FieldSelector {
         }
         let mut requirements = Vec::new();
         for term in terms.iter().filter(|term| !term.is_empty()) {
-            let error = || SelectorError::Field(text.to_owned(), term.clone());
+            let error = || FieldSelectorError {
+                selector: text.to_owned(),
+                term: term.clone(),
+            };
             let position = term.find('=').ok_or_else(error)?;
             let (mut field, mut value) = (&term[..position], &term[position + 1..]);
             let mut equal = true;
@@ -586,56 +205,11 @@ mod tests {
 
     use super::*;
 
-    fn selects(selector: &str, labels: &Value) -> bool {
-        LabelSelector::parse(selector)
-            .unwrap()
-            .matches(labels.as_object())
-    }
-
     #[test]
-    fn label_selectors_of_kubectl_select_what_kubernetes_selects() {
-        let labels = json!({ "k8s-app": "aws-node", "tier": "", "n": "5" });
-        for (selector, expected) in [
-            ("", true),
-            ("k8s-app=aws-node", true),
-            ("k8s-app==aws-node", true),
-            ("k8s-app = aws-node , n", true),
-            ("k8s-app!=aws-node", false),
-            ("missing!=x", true),
-            ("k8s-app in (a,aws-node)", true),
-            ("k8s-app notin (a, b)", true),
-            ("missing notin (a)", true),
-            ("missing in (a)", false),
-            ("tier=", true),
-            ("!missing", true),
-            ("!tier", false),
-            ("n>4", true),
-            ("n<4", false),
-        ] {
-            assert_eq!(selects(selector, &labels), expected, "{selector}");
-        }
-    }
-
-    #[test]
-    fn malformed_selectors_are_refused_with_what_was_expected() {
-        for selector in [
-            "=", "a b", "a in", "a in (b", "a,,b", "a=b=c", "a,", "(", "a in b", "-a=b", "a=b!",
-        ] {
-            assert!(LabelSelector::parse(selector).is_err(), "{selector}");
-        }
+    fn malformed_field_selectors_are_refused() {
         for selector in ["metadata.name", "=x", "a=b=c", "a=b\\x"] {
             assert!(FieldSelector::parse(selector).is_err(), "{selector}");
         }
-    }
-
-    #[test]
-    fn a_missing_selector_of_an_object_selects_nothing_and_an_empty_one_everything() {
-        assert!(!LabelSelector::from_object(None).unwrap().matches(None));
-        assert!(
-            LabelSelector::from_object(Some(&json!({})))
-                .unwrap()
-                .matches(None)
-        );
     }
 
     #[test]
@@ -650,14 +224,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_a_selector_or_an_error(text in ".{0,60}") {
-            let _ = LabelSelector::parse(&text);
             let _ = FieldSelector::parse(&text);
-        }
-
-        #[test]
-        fn what_a_selector_prints_reads_back_as_the_same(text in "(!?[a-c]|[a-c](=|!=)[a-c]|[a-c] (in|notin) \\([a-c](,[a-c])?\\)){1}(,[a-c]=[x-z]){0,3}") {
-            let parsed = LabelSelector::parse(&text).unwrap();
-            prop_assert_eq!(LabelSelector::parse(&parsed.to_string()).unwrap(), parsed);
         }
     }
 }

@@ -6,11 +6,11 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::names;
 use crate::object::ObjectExt;
 use crate::resources::Resource;
 use crate::selectors::LabelSelector;
 use crate::status::Cause;
+use irsa_core::names;
 
 const IMMUTABLE: &str = "field is immutable";
 /// The most that all annotations together may have.

@@ -339,8 +339,8 @@ fn configuration(directory: &Directory) -> Check {
             );
         }
         if webhook.failure_policy == "Fail"
-            && webhook.object_selector.is_empty()
-            && webhook.namespace_selector.is_empty()
+            && webhook.object_selector.is_everything()
+            && webhook.namespace_selector.is_everything()
         {
             check.wrong(
                 Verdict::Warn,

@@ -9,7 +9,6 @@ pub mod doctor;
 pub mod effective;
 pub mod explain;
 pub mod finding;
-pub mod labels;
 pub mod manifests;
 pub mod pages;
 pub mod plan;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::{
     Deserialize, Deserializer as _,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -28,7 +29,8 @@ pub struct Query {
 }
 
 impl Query {
-    fn path(&self, collection: &str, next: &str) -> String {
+    /// Path of one page of a collection, `next` being the token of the page before it.
+    pub(crate) fn path(&self, collection: &str, next: &str) -> String {
         let mut path = format!("{collection}?limit={}", self.limit.unwrap_or(PAGE));
         for (name, value) in [
             ("labelSelector", self.labels.as_deref()),
@@ -36,25 +38,22 @@ impl Query {
             ("continue", Some(next).filter(|next| !next.is_empty())),
         ] {
             if let Some(value) = value {
-                path.push('&');
-                path.push_str(name);
-                path.push('=');
-                escape(value, &mut path);
+                path.push_str(&format!("&{name}={}", escape(value)));
             }
         }
         path
     }
 }
 
-/// Percent-encodes everything that is not unreserved.
-fn escape(value: &str, into: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            into.push(char::from(byte));
-        } else {
-            into.push_str(&format!("%{byte:02X}"));
-        }
-    }
+/// All but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+fn escape(value: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(value, RESERVED)
 }
 
 /// Path of a collection: all namespaces, or one.
@@ -163,9 +162,7 @@ async fn fetch(cluster: &Cluster, path: &str) -> Result<Bytes, Error> {
                 let (Some((before, _)), false) = (path.split_once("&continue="), next.is_empty()) else {
                     return Err(Error::Api { what, status });
                 };
-                let mut path = format!("{before}&continue=");
-                escape(next, &mut path);
-                return cluster.get(&path).await;
+                return cluster.get(&format!("{before}&continue={}", escape(next))).await;
             }
             Err(Error::Api { status, .. }) if matches!(status.code, 429 | 503 | 504) => {
                 let hint = status.details.map_or(0, |details| details.retry_after_seconds);

@@ -7,14 +7,12 @@ use std::fmt;
 
 use irsa_core::{
     endpoint::{Choice, ChoiceSource, EndpointType, GlobalValue, KubernetesVersion, Platform},
+    selector::LabelSelector,
     settings::{Compat, Settings},
 };
 use serde_json::Value;
 
-use crate::{
-    cluster::{Cluster, Error},
-    labels::Selector,
-};
+use crate::cluster::{Cluster, Error};
 
 /// Whose webhook it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,9 +96,9 @@ pub struct Installed {
     /// PEM of the authority that the API server trusts for it; empty means the system's.
     pub ca_bundle: Vec<u8>,
     /// Which namespaces it is asked for.
-    pub namespace_selector: Selector,
+    pub namespace_selector: LabelSelector,
     /// Which pods it is asked for.
-    pub object_selector: Selector,
+    pub object_selector: LabelSelector,
     /// Review versions it accepts.
     pub review_versions: Vec<String>,
 }
@@ -270,8 +268,8 @@ impl Webhooks {
     ) -> bool {
         self.installed.is_empty()
             || self.installed.iter().any(|webhook| {
-                webhook.namespace_selector.matches(namespace_labels)
-                    && webhook.object_selector.matches(pod_labels)
+                webhook.namespace_selector.selects(namespace_labels)
+                    && webhook.object_selector.selects(pod_labels)
             })
     }
 }
@@ -438,8 +436,8 @@ fn read(configuration: &Value, configuration_name: &str, webhook: &Value) -> Opt
                 base64::engine::general_purpose::STANDARD.decode(bundle).ok()
             })
             .unwrap_or_default(),
-        namespace_selector: Selector::from_object(&webhook["namespaceSelector"]),
-        object_selector: Selector::from_object(&webhook["objectSelector"]),
+        namespace_selector: selector(&webhook["namespaceSelector"]),
+        object_selector: selector(&webhook["objectSelector"]),
         review_versions: webhook["admissionReviewVersions"]
             .as_array()
             .into_iter()
@@ -447,6 +445,15 @@ fn read(configuration: &Value, configuration_name: &str, webhook: &Value) -> Opt
             .map(text)
             .collect(),
     })
+}
+
+/// A selector of a webhook; one that is absent selects everything, as the API server defaults it.
+fn selector(value: &Value) -> LabelSelector {
+    // An API server stores no selector that cannot be parsed.
+    Some(value)
+        .filter(|value| !value.is_null())
+        .and_then(|value| LabelSelector::from_object(Some(value)).ok())
+        .unwrap_or_default()
 }
 
 fn text(value: &Value) -> String {
@@ -695,9 +702,9 @@ mod tests {
         assert!(
             !found[0]
                 .object_selector
-                .matches(|key| (key == "eks.amazonaws.com/skip-pod-identity-webhook").then_some("true"))
+                .selects(|key| (key == "eks.amazonaws.com/skip-pod-identity-webhook").then_some("true"))
         );
-        assert!(found[0].object_selector.matches(|_| None));
+        assert!(found[0].object_selector.selects(|_| None));
     }
 
     #[test]

@@ -6,11 +6,11 @@
 
 use std::{collections::HashMap, fmt};
 
+use irsa_core::selector::LabelSelector;
 use serde_json::Value;
 
 use crate::{
     cluster::{Cluster, Error},
-    labels::Selector,
     wire,
 };
 
@@ -125,13 +125,8 @@ impl Workload {
 
     /// The selector of its pods, in the syntax of a list request.
     pub fn selector(&self) -> Option<String> {
-        let selector = &self.object["spec"]["selector"];
-        let selector = if &*self.reference.kind == "ReplicationController" {
-            Selector::from_object(&serde_json::json!({"matchLabels": selector}))
-        } else {
-            Selector::from_object(selector)
-        };
-        (!selector.is_empty()).then(|| selector.to_query())
+        let selector = LabelSelector::from_object(Some(&self.object["spec"]["selector"])).ok()?;
+        (!selector.is_nothing() && !selector.is_everything()).then(|| selector.to_string())
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{check, one_of};
-use crate::names;
 use crate::object::ObjectExt;
 use crate::status::Cause;
+use irsa_core::names;
 
 /// Shortest and longest life of a projected token, in seconds.
 const TOKEN_SECONDS: (i64, i64) = (600, 1 << 32);

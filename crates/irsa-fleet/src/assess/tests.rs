@@ -21,9 +21,11 @@ fn directory(annotations: &[(&str, &str)]) -> Directory {
         side_effects: "None".to_owned(),
         timeout_seconds: 10,
         ca_bundle: Vec::new(),
-        namespace_selector: crate::labels::Selector::default(),
-        object_selector: crate::labels::Selector::from_object(&serde_json::json!({"matchExpressions": [
-            {"key": "eks.amazonaws.com/skip-pod-identity-webhook", "operator": "DoesNotExist"}]})),
+        namespace_selector: irsa_core::selector::LabelSelector::default(),
+        object_selector: irsa_core::selector::LabelSelector::parse(
+            "!eks.amazonaws.com/skip-pod-identity-webhook",
+        )
+        .unwrap(),
         review_versions: vec!["v1".to_owned()],
     }];
     let mut directory = Directory::offline(

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use irsa_core::selector::LabelSelector;
 use rustls::{
     RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
@@ -14,6 +15,7 @@ use super::{Check, Verdict, unavailable};
 use crate::{
     cluster::Cluster,
     directory::Directory,
+    pages::{Query, collection},
     webhook::{Installed, Target},
 };
 
@@ -188,17 +190,16 @@ async fn from_secret(cluster: &Cluster, namespace: &str, service: &str) -> Serve
     else {
         return unknown("its service cannot be read");
     };
-    let selector =
-        crate::labels::Selector::from_object(&serde_json::json!({"matchLabels": found["spec"]["selector"]}));
-    let pods = crate::pages::collection("v1", Some(namespace), "pods");
-    let mut labels = String::new();
-    for byte in selector.to_query().bytes() {
-        labels.push_str(&format!("%{byte:02X}"));
-    }
-    let Ok(list) = cluster
-        .get_value(&format!("{pods}?limit=1&labelSelector={labels}"))
-        .await
-    else {
+    let Ok(selector) = LabelSelector::from_object(found["spec"].get("selector")) else {
+        return unknown("its service selects no pods");
+    };
+    let query = Query {
+        labels: Some(selector.to_string()),
+        limit: Some(1),
+        ..Query::default()
+    };
+    let pods = query.path(&collection("v1", Some(namespace), "pods"), "");
+    let Ok(list) = cluster.get_value(&pods).await else {
         return unknown("its pods cannot be read");
     };
     let secrets: Vec<String> = list["items"][0]["spec"]["volumes"]
