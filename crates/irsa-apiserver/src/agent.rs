@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::addresses::Addresses;
-use crate::api::{Api, Caller, WriteOptions};
+use crate::api::{Api, Caller, Place, WriteOptions};
 use crate::conditions::condition;
 use crate::config::{NodeConfig, Pace};
 use crate::controllers::recorder::Recorder;
@@ -111,16 +111,14 @@ impl Agent {
             "spec": { "holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now_micro() },
         });
         let options = WriteOptions::default();
+        let place = Place {
+            resource: "leases.coordination.k8s.io",
+            namespace: "kube-node-lease",
+            name,
+            subresource: "",
+        };
         self.api
-            .update(
-                &Caller::node(name),
-                "leases.coordination.k8s.io",
-                "kube-node-lease",
-                name,
-                "",
-                lease,
-                &options,
-            )
+            .update(&Caller::node(name), place, lease, &options)
             .await?;
         Ok(())
     }

@@ -34,7 +34,7 @@ use crate::store::Store;
 pub use crate::patch::PatchKind;
 pub use delete::{DeleteOptions, Deleted, Propagation};
 pub use scale::scale_of;
-pub use write::{FieldValidation, WriteOptions, Written};
+pub use write::{FieldValidation, Place, WriteOptions, Written};
 
 /// A future that borrows from its arguments.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,74 +1,147 @@
-//! Values that fields have when nobody says otherwise. Run twice on every write; a second run changes nothing.
+//! Values that fields have when an object does not set them: the table `schema/defaults.txt`, and what depends on other
+//! fields. Applied twice on every write; the second time changes nothing.
 
 mod pods;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use crate::object::{ObjectExt, as_object_mut, entry_object, metadata_mut, now};
 use crate::resources::Resource;
 
+type Rows = Vec<(Vec<&'static str>, Value)>;
+
+static TABLE: LazyLock<HashMap<&'static str, Rows>> = LazyLock::new(|| {
+    let mut table: HashMap<&'static str, Rows> = HashMap::new();
+    let mut name = "";
+    let lines = include_str!("../schema/defaults.txt").lines();
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        match line.trim_start().split_once(' ') {
+            // A row that is not JSON would be left out; a test reads them all.
+            Some((path, value)) => {
+                if let Ok(value) = serde_json::from_str(value) {
+                    let rows = table.entry(name).or_default();
+                    rows.push((path.split('.').collect(), value));
+                }
+            }
+            None => name = line,
+        }
+    }
+    table
+});
+
+/// Applies the rows of one name of the table.
+fn from_table(name: &str, map: &mut Map<String, Value>) {
+    for (path, value) in TABLE.get(name).into_iter().flatten() {
+        if let [first, _, ..] = path.as_slice()
+            && matches!(*first, "spec" | "status")
+        {
+            map.entry(*first).or_insert_with(|| json!({}));
+        }
+        apply_row(map, path, value);
+    }
+}
+
+fn apply_row(map: &mut Map<String, Value>, path: &[&str], value: &Value) {
+    let Some((first, rest)) = path.split_first() else {
+        return;
+    };
+    let (names, each) = match first.strip_suffix("[]") {
+        Some(names) => (names, true),
+        None => (*first, false),
+    };
+    for name in names.split('|') {
+        if rest.is_empty() {
+            set(map, name, value.clone());
+            continue;
+        }
+        match map.get_mut(name) {
+            Some(Value::Object(inner)) if !each => apply_row(inner, rest, value),
+            Some(Value::Array(list)) if each => {
+                for inner in list.iter_mut().filter_map(Value::as_object_mut) {
+                    apply_row(inner, rest, value);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Fills in what is missing.
 pub(crate) fn apply(resource: &Resource, object: &mut Value) {
-    match resource.storage.as_str() {
-        "pods" => pod(object),
-        "podtemplates" => template(as_object_mut(object), "template"),
+    let storage = resource.storage.as_str();
+    if storage == "jobs.batch" {
+        let spec = entry_object(object, "spec");
+        if !spec.contains_key("completions") && !spec.contains_key("parallelism") {
+            set(spec, "completions", 1);
+        }
+    }
+    from_table(storage, as_object_mut(object));
+    if let Some(path) = template_path(storage)
+        && let Some(template) = object.pointer_mut(path).filter(|template| template.is_object())
+    {
+        pods::spec(entry_object(template, "spec"));
+    }
+    match storage {
+        "pods" => {
+            let spec = entry_object(object, "spec");
+            pods::spec(spec);
+            let class = pods::quality(spec);
+            set(entry_object(object, "status"), "qosClass", class);
+        }
         "namespaces" => namespace(object),
-        "secrets" => secret(object),
-        "services" => service(object),
-        "nodes" => {
-            entry_object(object, "spec");
-        }
-        "persistentvolumeclaims" => {
-            set(entry_object(object, "spec"), "volumeMode", "Filesystem");
-            set(entry_object(object, "status"), "phase", "Pending");
-        }
-        "replicationcontrollers" => {
-            let spec = entry_object(object, "spec");
-            set(spec, "replicas", 1);
-            template(spec, "template");
-        }
-        "deployments.apps" => deployment(object),
-        "replicasets.apps" => {
-            let spec = entry_object(object, "spec");
-            set(spec, "replicas", 1);
-            template(spec, "template");
-            entry_object(object, "status")
-                .entry("replicas")
-                .or_insert_with(|| 0.into());
-        }
-        "daemonsets.apps" => daemon_set(object),
-        "statefulsets.apps" => stateful_set(object),
+        "secrets" => secret(as_object_mut(object)),
+        "services" => service(entry_object(object, "spec")),
+        "deployments.apps" => rolling(
+            object,
+            "strategy",
+            &[("maxUnavailable", "25%".into()), ("maxSurge", "25%".into())],
+        ),
+        "daemonsets.apps" => rolling(
+            object,
+            "updateStrategy",
+            &[("maxUnavailable", 1.into()), ("maxSurge", 0.into())],
+        ),
+        "statefulsets.apps" => rolling(object, "updateStrategy", &[("partition", 0.into())]),
         "jobs.batch" => job(object),
-        "cronjobs.batch" => cron_job(object),
-        "horizontalpodautoscalers.autoscaling" => set(entry_object(object, "spec"), "minReplicas", 1),
-        "priorityclasses.scheduling.k8s.io" => {
-            set(as_object_mut(object), "preemptionPolicy", "PreemptLowerPriority")
-        }
-        "mutatingwebhookconfigurations.admissionregistration.k8s.io" => webhooks(object, true),
-        "validatingwebhookconfigurations.admissionregistration.k8s.io" => webhooks(object, false),
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
-            binding(object)
+            for subject in each(as_object_mut(object), "subjects") {
+                if subject
+                    .get("kind")
+                    .is_some_and(|kind| kind == "User" || kind == "Group")
+                {
+                    set(subject, "apiGroup", "rbac.authorization.k8s.io");
+                }
+            }
         }
         "customresourcedefinitions.apiextensions.k8s.io" => definition(object),
-        "storageclasses.storage.k8s.io" => {
-            let map = as_object_mut(object);
-            set(map, "reclaimPolicy", "Delete");
-            set(map, "volumeBindingMode", "Immediate");
-        }
         "networkpolicies.networking.k8s.io" => {
             let spec = entry_object(object, "spec");
-            let egress = spec.contains_key("egress");
-            set(
-                spec,
-                "policyTypes",
-                if egress {
-                    json!(["Ingress", "Egress"])
-                } else {
-                    json!(["Ingress"])
-                },
-            );
+            let types = match spec.contains_key("egress") {
+                true => json!(["Ingress", "Egress"]),
+                false => json!(["Ingress"]),
+            };
+            set(spec, "policyTypes", types);
         }
         _ => {}
+    }
+}
+
+/// Where objects of a resource have a template of pods, as a JSON pointer.
+fn template_path(storage: &str) -> Option<&'static str> {
+    match storage {
+        "podtemplates" => Some("/template"),
+        "replicationcontrollers"
+        | "deployments.apps"
+        | "replicasets.apps"
+        | "daemonsets.apps"
+        | "statefulsets.apps"
+        | "jobs.batch" => Some("/spec/template"),
+        "cronjobs.batch" => Some("/spec/jobTemplate/spec/template"),
+        _ => None,
     }
 }
 
@@ -78,54 +151,30 @@ fn set(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
     }
 }
 
-/// Objects of a list of objects.
+/// The objects of a list.
 fn each<'a>(map: &'a mut Map<String, Value>, key: &str) -> impl Iterator<Item = &'a mut Map<String, Value>> {
-    map.get_mut(key)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
-}
-
-fn pod(object: &mut Value) {
-    let spec = entry_object(object, "spec");
-    pods::spec(spec);
-    let class = pods::quality(spec);
-    let status = entry_object(object, "status");
-    set(status, "phase", "Pending");
-    set(status, "qosClass", class);
-}
-
-fn template(map: &mut Map<String, Value>, key: &str) {
-    let Some(template) = map.get_mut(key).filter(|template| template.is_object()) else {
-        return;
-    };
-    // Go's zero time, which clients compare with.
-    metadata_mut(template)
-        .entry("creationTimestamp")
-        .or_insert(Value::Null);
-    pods::spec(entry_object(template, "spec"));
+    let list = map.get_mut(key).and_then(Value::as_array_mut);
+    list.into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 fn namespace(object: &mut Value) {
     let name = object.name().to_owned();
-    let going = object.deletion_timestamp().is_some();
     if !name.is_empty() {
-        let labels = as_object_mut(metadata_mut(object).entry("labels").or_insert_with(|| json!({})));
-        labels.insert("kubernetes.io/metadata.name".into(), name.into());
+        entry_in(metadata_mut(object), "labels").insert("kubernetes.io/metadata.name".into(), name.into());
     }
-    if !going {
+    if object.deletion_timestamp().is_none() {
         set(entry_object(object, "spec"), "finalizers", json!(["kubernetes"]));
     }
-    set(entry_object(object, "status"), "phase", "Active");
 }
 
-fn secret(object: &mut Value) {
-    use base64::Engine as _;
-    let map = as_object_mut(object);
-    set(map, "type", "Opaque");
+/// The object at `key`, made empty when it is missing.
+fn entry_in<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    as_object_mut(map.entry(key).or_insert_with(|| json!({})))
+}
+
+fn secret(map: &mut Map<String, Value>) {
     if let Some(Value::Object(texts)) = map.shift_remove("stringData") {
-        let data = as_object_mut(map.entry("data").or_insert_with(|| json!({})));
+        let data = entry_in(map, "data");
         for (key, text) in texts {
             let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
             data.insert(key, encoded.into());
@@ -133,29 +182,22 @@ fn secret(object: &mut Value) {
     }
 }
 
-fn service(object: &mut Value) {
-    let spec = entry_object(object, "spec");
-    set(spec, "type", "ClusterIP");
-    set(spec, "sessionAffinity", "None");
-    let kind = spec
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+fn service(spec: &mut Map<String, Value>) {
+    let kind = spec.get("type").and_then(Value::as_str).unwrap_or_default();
+    let outside = matches!(kind, "NodePort" | "LoadBalancer");
+    let balanced = kind == "LoadBalancer";
     if kind != "ExternalName" {
         set(spec, "internalTrafficPolicy", "Cluster");
         set(spec, "ipFamilies", json!(["IPv4"]));
         set(spec, "ipFamilyPolicy", "SingleStack");
     }
-    let outside = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
     if outside {
         set(spec, "externalTrafficPolicy", "Cluster");
     }
-    if kind == "LoadBalancer" {
+    if balanced {
         set(spec, "allocateLoadBalancerNodePorts", true);
     }
     for port in each(spec, "ports") {
-        set(port, "protocol", "TCP");
         if let Some(number) = port.get("port").cloned() {
             set(port, "targetPort", number);
         }
@@ -165,175 +207,34 @@ fn service(object: &mut Value) {
             port.insert("nodePort".into(), (30_000 + offset).into());
         }
     }
-    let status = entry_object(object, "status");
-    set(status, "loadBalancer", json!({}));
 }
 
-fn rolling(spec: &mut Map<String, Value>, key: &str, parameters: &[(&str, Value)]) {
-    let strategy = as_object_mut(spec.entry(key).or_insert_with(|| json!({})));
-    set(strategy, "type", "RollingUpdate");
-    if strategy.get("type").and_then(Value::as_str) == Some("RollingUpdate") && !parameters.is_empty() {
-        let rolling = as_object_mut(strategy.entry("rollingUpdate").or_insert_with(|| json!({})));
+fn rolling(object: &mut Value, key: &str, parameters: &[(&str, Value)]) {
+    let strategy = entry_in(entry_object(object, "spec"), key);
+    if strategy.get("type").is_some_and(|kind| kind == "RollingUpdate") {
+        let rolling = entry_in(strategy, "rollingUpdate");
         for (name, value) in parameters {
             set(rolling, name, value.clone());
         }
     }
 }
 
-fn deployment(object: &mut Value) {
-    let spec = entry_object(object, "spec");
-    set(spec, "replicas", 1);
-    set(spec, "revisionHistoryLimit", 10);
-    set(spec, "progressDeadlineSeconds", 600);
-    rolling(
-        spec,
-        "strategy",
-        &[("maxUnavailable", "25%".into()), ("maxSurge", "25%".into())],
-    );
-    template(spec, "template");
-}
-
-fn daemon_set(object: &mut Value) {
-    let spec = entry_object(object, "spec");
-    set(spec, "revisionHistoryLimit", 10);
-    rolling(
-        spec,
-        "updateStrategy",
-        &[("maxUnavailable", 1.into()), ("maxSurge", 0.into())],
-    );
-    template(spec, "template");
-    let status = entry_object(object, "status");
-    for key in [
-        "currentNumberScheduled",
-        "numberMisscheduled",
-        "desiredNumberScheduled",
-        "numberReady",
-    ] {
-        set(status, key, 0);
-    }
-}
-
-fn stateful_set(object: &mut Value) {
-    let spec = entry_object(object, "spec");
-    set(spec, "replicas", 1);
-    set(spec, "revisionHistoryLimit", 10);
-    set(spec, "podManagementPolicy", "OrderedReady");
-    set(spec, "serviceName", "");
-    rolling(spec, "updateStrategy", &[("partition", 0.into())]);
-    let retention = as_object_mut(
-        spec.entry("persistentVolumeClaimRetentionPolicy")
-            .or_insert_with(|| json!({})),
-    );
-    set(retention, "whenDeleted", "Retain");
-    set(retention, "whenScaled", "Retain");
-    template(spec, "template");
-    for claim in each(spec, "volumeClaimTemplates") {
-        set(
-            as_object_mut(claim.entry("spec").or_insert_with(|| json!({}))),
-            "volumeMode",
-            "Filesystem",
-        );
-    }
-    let status = entry_object(object, "status");
-    set(status, "replicas", 0);
-    set(status, "availableReplicas", 0);
-}
-
 /// A job selects its pods by its uid, which no other job has.
 fn job(object: &mut Value) {
     let (name, uid) = (object.name().to_owned(), object.uid().to_owned());
     let spec = entry_object(object, "spec");
-    job_spec(spec);
-    let manual = spec.get("manualSelector") == Some(&Value::Bool(true));
-    if manual || uid.is_empty() {
+    if spec.get("manualSelector") == Some(&Value::Bool(true)) || uid.is_empty() {
         return;
     }
-    let labels = [
-        ("batch.kubernetes.io/controller-uid", &uid),
-        ("batch.kubernetes.io/job-name", &name),
-        ("controller-uid", &uid),
-        ("job-name", &name),
-    ];
     if let Some(template) = spec.get_mut("template").filter(|template| template.is_object()) {
-        let all = as_object_mut(
-            metadata_mut(template)
-                .entry("labels")
-                .or_insert_with(|| json!({})),
-        );
-        for (key, value) in labels {
-            set(all, key, value.as_str());
+        let labels = entry_in(metadata_mut(template), "labels");
+        for prefix in ["batch.kubernetes.io/", ""] {
+            set(labels, &format!("{prefix}controller-uid"), uid.as_str());
+            set(labels, &format!("{prefix}job-name"), name.as_str());
         }
     }
-    set(
-        spec,
-        "selector",
-        json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } }),
-    );
-}
-
-fn job_spec(spec: &mut Map<String, Value>) {
-    if !spec.contains_key("completions") && !spec.contains_key("parallelism") {
-        set(spec, "completions", 1);
-    }
-    set(spec, "parallelism", 1);
-    set(spec, "backoffLimit", 6);
-    set(spec, "completionMode", "NonIndexed");
-    set(spec, "suspend", false);
-    set(spec, "manualSelector", false);
-    set(spec, "podReplacementPolicy", "TerminatingOrFailed");
-    template(spec, "template");
-}
-
-fn cron_job(object: &mut Value) {
-    let spec = entry_object(object, "spec");
-    set(spec, "concurrencyPolicy", "Allow");
-    set(spec, "suspend", false);
-    set(spec, "successfulJobsHistoryLimit", 3);
-    set(spec, "failedJobsHistoryLimit", 1);
-    if let Some(template_of_job) = spec.get_mut("jobTemplate").filter(|one| one.is_object()) {
-        metadata_mut(template_of_job)
-            .entry("creationTimestamp")
-            .or_insert(Value::Null);
-        template(entry_object(template_of_job, "spec"), "template");
-    }
-}
-
-fn webhooks(object: &mut Value, mutating: bool) {
-    for webhook in each(as_object_mut(object), "webhooks") {
-        set(webhook, "failurePolicy", "Fail");
-        set(webhook, "matchPolicy", "Equivalent");
-        set(webhook, "namespaceSelector", json!({}));
-        set(webhook, "objectSelector", json!({}));
-        set(webhook, "timeoutSeconds", 10);
-        if mutating {
-            set(webhook, "reinvocationPolicy", "Never");
-        }
-        for rule in each(webhook, "rules") {
-            set(rule, "scope", "*");
-        }
-        let service = webhook
-            .get_mut("clientConfig")
-            .and_then(|config| config.get_mut("service"));
-        if let Some(service) = service.and_then(Value::as_object_mut) {
-            set(service, "port", 443);
-        }
-    }
-}
-
-fn binding(object: &mut Value) {
-    const GROUP: &str = "rbac.authorization.k8s.io";
-    let map = as_object_mut(object);
-    if let Some(role) = map.get_mut("roleRef").and_then(Value::as_object_mut) {
-        set(role, "apiGroup", GROUP);
-    }
-    for subject in each(map, "subjects") {
-        if matches!(
-            subject.get("kind").and_then(Value::as_str),
-            Some("User" | "Group")
-        ) {
-            set(subject, "apiGroup", GROUP);
-        }
-    }
+    let selector = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
+    set(spec, "selector", selector);
 }
 
 /// A definition is established as soon as it is stored: nobody else accepts names here.
@@ -361,16 +262,17 @@ fn definition(object: &mut Value) {
     status.insert("acceptedNames".into(), Value::Object(names));
     set(status, "storedVersions", stored);
     if !status.contains_key("conditions") {
-        let condition = |kind: &str, reason: &str, message: &str| json!({ "type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now() });
-        let conditions = [
+        let at = now();
+        let condition = |kind: &str, reason: &str, message: &str| json!({ "type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": at });
+        let conditions = json!([
             condition("NamesAccepted", "NoConflicts", "no conflicts found"),
             condition(
                 "Established",
                 "InitialNamesAccepted",
-                "the initial names have been accepted",
+                "the initial names have been accepted"
             ),
-        ];
-        status.insert("conditions".into(), conditions.to_vec().into());
+        ]);
+        status.insert("conditions".into(), conditions);
     }
 }
 
@@ -415,6 +317,20 @@ mod tests {
             pod["status"],
             json!({ "phase": "Pending", "qosClass": "Burstable" })
         );
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_a_path_and_json_below_a_resource() {
+        let text = include_str!("../schema/defaults.txt");
+        let rows = text.lines().filter(|line| line.starts_with(' ')).count();
+        assert_eq!(TABLE.values().map(Vec::len).sum::<usize>(), rows);
+        let registry = Registry::default();
+        for name in TABLE.keys() {
+            assert!(
+                matches!(*name, "pod-spec" | "container") || registry.by_storage(name).is_some(),
+                "{name}"
+            );
+        }
     }
 
     #[test]

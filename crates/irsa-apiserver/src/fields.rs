@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::schema::{self, Merge, Struct, Type};
+use crate::schema::{self, Shape};
 
 /// A set of field paths. Path elements are written as in `FieldsV1`: `f:name`, `k:{"name":"x"}`, `v:"x"`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,24 +109,6 @@ impl Fields {
         .trimmed()
     }
 
-    /// Takes one path out, with everything below it.
-    pub(crate) fn remove(&mut self, path: &[&str]) {
-        match path {
-            [] => {}
-            [last] => {
-                self.below.remove(*last);
-            }
-            [first, rest @ ..] => {
-                if let Some(inner) = self.below.get_mut(*first) {
-                    inner.remove(rest);
-                    if inner.is_empty() {
-                        self.below.remove(*first);
-                    }
-                }
-            }
-        }
-    }
-
     /// The paths, as messages name them: `.spec.containers[name="a"].image`.
     pub(crate) fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
@@ -161,52 +143,6 @@ impl Fields {
     }
 }
 
-/// What is known of a value: decides what is one field and what consists of fields.
-#[derive(Clone, Copy)]
-pub(crate) enum Shape {
-    /// One field.
-    Leaf,
-    /// Fields by key; of custom resources, whose schema is not used: maps are granular, lists are not.
-    Free,
-    Struct(&'static Struct),
-    Map(&'static Type),
-    Keyed(&'static [&'static str], &'static Type),
-    Set,
-}
-
-impl Shape {
-    pub(crate) fn of(root: Option<&'static Struct>) -> Self {
-        root.map_or(Self::Free, Self::Struct)
-    }
-
-    fn of_type(kind: &'static Type, merge: &'static Merge) -> Self {
-        match (kind, merge) {
-            (_, Merge::Atomic) => Self::Leaf,
-            (Type::Named(name), _) => match schema::lookup(name) {
-                Some(found) if !found.atomic => Self::Struct(found),
-                _ => Self::Leaf,
-            },
-            (Type::Map(inner), _) => Self::Map(inner),
-            (Type::List(inner), Merge::Keyed(keys)) => Self::Keyed(keys, inner),
-            (Type::List(_), Merge::Set) => Self::Set,
-            _ => Self::Leaf,
-        }
-    }
-
-    pub(crate) fn child(self, key: &str) -> Self {
-        match self {
-            Self::Struct(known) => match known.field(key) {
-                Some(field) => Self::of_type(&field.kind, &field.merge),
-                None => Self::Free,
-            },
-            Self::Map(inner) | Self::Keyed(_, inner) => Self::of_type(inner, &Merge::Granular),
-            Self::Free if key == "metadata" => schema::lookup("ObjectMeta").map_or(Self::Free, Self::Struct),
-            Self::Free => Self::Free,
-            Self::Leaf | Self::Set => Self::Leaf,
-        }
-    }
-}
-
 /// The parts of a value by path element; `None` when the value is one field.
 pub(crate) fn parts(shape: Shape, value: &Value) -> Option<Vec<(String, Shape, &Value)>> {
     match (shape, value) {
@@ -231,8 +167,8 @@ pub(crate) fn parts(shape: Shape, value: &Value) -> Option<Vec<(String, Shape, &
     }
 }
 
-/// The fields of a value. `containers`: maps and elements of lists are members themselves, as those of writes that are
-/// no applies; elements of lists always are.
+/// The fields of a value. With `containers`, maps and sets are members themselves, as they are in writes other than
+/// applies; elements of keyed lists always are.
 pub(crate) fn fields_of(shape: Shape, value: &Value, containers: bool) -> Fields {
     let Some(parts) = parts(shape, value) else {
         return Fields::leaf();
@@ -271,14 +207,13 @@ pub(crate) fn compare(shape: Shape, old: Option<&Value>, new: &Value) -> Differe
     }
     match (parts(shape, old), parts(shape, new)) {
         (Some(before), Some(after)) => {
-            let before: BTreeMap<String, (Shape, &Value)> = before
-                .into_iter()
-                .map(|(element, shape, value)| (element, (shape, value)))
-                .collect();
-            let after: BTreeMap<String, (Shape, &Value)> = after
-                .into_iter()
-                .map(|(element, shape, value)| (element, (shape, value)))
-                .collect();
+            let by_element = |parts: Vec<(String, Shape, _)>| -> BTreeMap<String, (Shape, _)> {
+                let pairs = parts
+                    .into_iter()
+                    .map(|(element, shape, value)| (element, (shape, value)));
+                pairs.collect()
+            };
+            let (before, after) = (by_element(before), by_element(after));
             for (element, (shape, value)) in &after {
                 let inner = match before.get(element) {
                     Some((_, old)) => compare(*shape, Some(old), value),
@@ -336,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_changed_image_is_one_changed_field() {
-        let shape = Shape::of(schema::root("", "v1", "Pod"));
+        let shape = Shape::of(&crate::resources::Registry::default().by_storage("pods").unwrap());
         let pod = |image: &str| json!({ "spec": { "containers": [{ "name": "a", "image": image }] } });
         let difference = compare(shape, Some(&pod("1")), &pod("2"));
         assert_eq!(difference.changed.paths(), [".spec.containers[name=\"a\"].image"]);

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::fields::{self, Fields, Shape};
+use crate::fields::{self, Fields};
 use crate::object::{ObjectExt, as_object_mut, metadata_mut, now};
 use crate::resources::Resource;
-use crate::schema;
+use crate::schema::{self, Shape};
 use crate::status::{Result, Status};
 
 /// A field manager, for the object or for one subresource.
@@ -28,6 +28,16 @@ struct Entry {
 }
 
 impl Entry {
+    fn new(manager: Manager, apply: bool, version: String, fields: Fields) -> Self {
+        Self {
+            manager,
+            apply,
+            version,
+            time: now(),
+            fields,
+        }
+    }
+
     fn is(&self, manager: &Manager, apply: bool, version: &str) -> bool {
         self.manager == *manager && self.apply == apply && (apply || self.version == version)
     }
@@ -98,36 +108,38 @@ fn write(object: &mut Value, mut entries: Vec<Entry>) {
 
 /// Nobody manages what the server writes, and what names the object.
 fn without_own(mut fields: Fields) -> Fields {
-    for path in [&["f:apiVersion"][..], &["f:kind"]] {
-        fields.remove(path);
+    for own in ["f:apiVersion", "f:kind"] {
+        fields.below.remove(own);
     }
-    for own in [
-        "f:name",
-        "f:namespace",
-        "f:uid",
-        "f:creationTimestamp",
-        "f:deletionTimestamp",
-        "f:deletionGracePeriodSeconds",
-        "f:generation",
-        "f:resourceVersion",
-        "f:selfLink",
-        "f:managedFields",
-    ] {
-        fields.remove(&["f:metadata", own]);
-    }
-    if let Some(metadata) = fields.below.get("f:metadata")
-        && metadata.below.is_empty()
-    {
-        fields.below.remove("f:metadata");
+    if let Some(metadata) = fields.below.get_mut("f:metadata") {
+        for own in [
+            "f:name",
+            "f:namespace",
+            "f:uid",
+            "f:creationTimestamp",
+            "f:deletionTimestamp",
+            "f:deletionGracePeriodSeconds",
+            "f:generation",
+            "f:resourceVersion",
+            "f:selfLink",
+            "f:managedFields",
+        ] {
+            metadata.below.remove(own);
+        }
+        if metadata.below.is_empty() {
+            fields.below.remove("f:metadata");
+        }
     }
     fields
 }
 
-fn root(resource: &Resource) -> Shape {
-    Shape::of(schema::of(resource))
-}
+/// The manager to which everything belongs that was written before the first apply of an object without managers.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
-/// Notes what a write that is no apply changed. `new` may carry a client's own edit of the managed fields.
+/// Notes what a write other than an apply changed. `new` may carry a client's own edit of the managed fields.
+///
+/// As in Kubernetes, an object that has no managers (it was created without any field that could have one) gets none by
+/// updates, until it is first applied.
 pub(crate) fn record_update(resource: &Resource, old: Option<&Value>, new: &mut Value, manager: &Manager) {
     // An explicit empty list (or one empty entry) forgets all managers.
     let given = new.at(&["metadata", "managedFields"]);
@@ -141,12 +153,15 @@ pub(crate) fn record_update(resource: &Resource, old: Option<&Value>, new: &mut 
         metadata_mut(new).shift_remove("managedFields");
         return;
     }
-    let mut entries = match (given.is_some(), old) {
-        (true, _) => read(new),
-        (false, Some(old)) => read(old),
-        (false, None) => Vec::new(),
+    let mut entries = match (given, old) {
+        (Some(_), _) => read(new),
+        (None, Some(old)) => read(old),
+        (None, None) => Vec::new(),
     };
-    let difference = fields::compare(root(resource), old, new);
+    if old.is_some() && entries.is_empty() {
+        return;
+    }
+    let difference = fields::compare(Shape::of(resource), old, new);
     let changed = without_own(difference.changed);
     let removed = without_own(difference.removed);
     let version = resource.api_version();
@@ -167,13 +182,7 @@ pub(crate) fn record_update(resource: &Resource, old: Option<&Value>, new: &mut 
                 entry.fields.union(&changed);
                 entry.time = now();
             }
-            None => entries.push(Entry {
-                manager: manager.clone(),
-                apply: false,
-                version,
-                time: now(),
-                fields: changed,
-            }),
+            None => entries.push(Entry::new(manager.clone(), false, version, changed)),
         }
     }
     write(new, entries);
@@ -181,14 +190,8 @@ pub(crate) fn record_update(resource: &Resource, old: Option<&Value>, new: &mut 
 
 /// Notes the manager of an object that an apply creates.
 pub(crate) fn record_first_apply(resource: &Resource, object: &mut Value, manager: &Manager) {
-    let fields = without_own(fields::fields_of(root(resource), object, false));
-    let entry = Entry {
-        manager: manager.clone(),
-        apply: true,
-        version: resource.api_version(),
-        time: now(),
-        fields,
-    };
+    let fields = without_own(fields::fields_of(Shape::of(resource), object, false));
+    let entry = Entry::new(manager.clone(), true, resource.api_version(), fields);
     write(object, vec![entry]);
 }
 
@@ -203,10 +206,19 @@ pub(crate) fn apply(
     manager: &Manager,
     force: bool,
 ) -> Result<Value> {
-    let shape = root(resource);
+    let shape = Shape::of(resource);
     let version = resource.api_version();
     let wanted = without_own(fields::fields_of(shape, applied, false));
     let mut entries = read(current);
+    if entries.is_empty() {
+        let fields = without_own(fields::fields_of(shape, current, true));
+        let name = BEFORE_FIRST_APPLY.to_owned();
+        let manager = Manager {
+            name,
+            subresource: String::new(),
+        };
+        entries.push(Entry::new(manager, false, version.clone(), fields));
+    }
     let before = entries
         .iter()
         .find(|entry| entry.is(manager, true, &version))
@@ -257,15 +269,7 @@ pub(crate) fn apply(
             entry.fields = wanted;
             entry.version = version;
         }
-        None => {
-            entries.push(Entry {
-                manager: manager.clone(),
-                apply: true,
-                version,
-                time: now(),
-                fields: wanted,
-            });
-        }
+        None => entries.push(Entry::new(manager.clone(), true, version, wanted)),
     }
     write(&mut next, entries);
     Ok(next)
@@ -533,6 +537,44 @@ mod tests {
     }
 
     #[test]
+    fn fields_written_before_the_first_apply_belong_to_a_manager_of_that_name() {
+        let resource = Registry::default().by_storage("serviceaccounts").unwrap();
+        let account = |annotations: Value| json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "a", "annotations": annotations } });
+        // Nothing but a name: there is no field to manage.
+        let mut created =
+            json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "a" } });
+        record_update(&resource, None, &mut created, &manager("kubectl-create"));
+        let mut annotated = account(json!({ "x": "1" }));
+        record_update(
+            &resource,
+            Some(&created),
+            &mut annotated,
+            &manager("kubectl-annotate"),
+        );
+        assert!(annotated.at(&["metadata", "managedFields"]).is_none());
+        let refused = apply(
+            &resource,
+            &annotated,
+            &account(json!({ "x": "2" })),
+            &manager("irsa"),
+            false,
+        );
+        assert_eq!(
+            refused.unwrap_err().message,
+            "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .metadata.annotations.x"
+        );
+        let other = apply(
+            &resource,
+            &annotated,
+            &account(json!({ "y": "2" })),
+            &manager("irsa"),
+            false,
+        )
+        .unwrap();
+        assert_eq!(other["metadata"]["managedFields"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
     fn a_removed_annotation_is_nobodys_and_removed_by_its_owner_only() {
         let resource = deployments();
         let with = |annotations: Value| {
@@ -585,7 +627,7 @@ mod tests {
 
     /// Every leaf of `part` is in `whole` with the same value.
     fn is_in(part: &Value, whole: &Value) -> bool {
-        let shape = root(&deployments());
+        let shape = Shape::of(&deployments());
         let difference = fields::compare(shape, Some(whole), part);
         difference
             .changed
@@ -622,8 +664,8 @@ mod tests {
             let mut object = first.clone();
             record_first_apply(&resource, &mut object, &manager("one"));
             let next = apply(&resource, &object, &second, &manager("one"), false).unwrap();
-            let left = fields::fields_of(root(&resource), &next, false);
-            let wanted = fields::fields_of(root(&resource), &second, false);
+            let left = fields::fields_of(Shape::of(&resource), &next, false);
+            let wanted = fields::fields_of(Shape::of(&resource), &second, false);
             // Emptied maps and lists may stay or go; whatever has a value was asked for.
             let extra = without_own(left.difference(&wanted));
             for path in extra.paths() {

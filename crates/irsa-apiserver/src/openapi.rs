@@ -7,11 +7,15 @@ use crate::resources::{Registry, Resource, api_version};
 use crate::schema::{self, Merge, Struct, Type};
 use crate::version::Version;
 
+/// Where version 3 and version 2 keep their schemas.
+const V3: &str = "#/components/schemas/";
+const V2: &str = "#/definitions/";
+
 /// `/openapi/v3`.
 pub(crate) fn v3_index(registry: &Registry) -> Value {
     let mut paths = Map::new();
     let mut add = |path: String, content: &str| {
-        // The hash tells clients when to read again.
+        // FNV-1a; the hash tells clients when to read again.
         let hash = content.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -19,19 +23,16 @@ pub(crate) fn v3_index(registry: &Registry) -> Value {
         paths.insert(path, json!({ "serverRelativeURL": url }));
     };
     add("api/v1".into(), "core");
+    let all = registry.all();
     for (group, versions) in registry.groups() {
+        let own = all.iter().filter(|resource| resource.group == group);
+        let content: String = own
+            .map(|resource| match &resource.custom {
+                Some(definition) => definition.to_string(),
+                None => resource.kind.clone(),
+            })
+            .collect();
         for version in versions {
-            let content: String = registry
-                .all()
-                .iter()
-                .filter(|resource| resource.group == group)
-                .map(|resource| {
-                    resource
-                        .custom
-                        .as_ref()
-                        .map_or_else(|| resource.kind.clone(), |definition| definition.to_string())
-                })
-                .collect();
             add(format!("apis/{group}/{version}"), &content);
         }
     }
@@ -44,128 +45,113 @@ fn info(version: &Version) -> Value {
 
 /// The document of one group and version; `None` when nothing of it is served.
 pub(crate) fn v3(registry: &Registry, version: &Version, group: &str, served: &str) -> Option<Value> {
-    let resources: Vec<_> = registry
-        .all()
-        .into_iter()
-        .filter(|resource| resource.group == group && resource.versions.iter().any(|one| one == served))
-        .collect();
+    let mut resources = registry.all();
+    resources.retain(|resource| resource.group == group && resource.serves(served));
     if resources.is_empty() {
         return None;
     }
-    let mut paths = Map::new();
-    let mut schemas = Map::new();
+    let (mut paths, mut schemas) = (Map::new(), Map::new());
     for resource in &resources {
-        let gvk = json!({ "group": group, "version": served, "kind": resource.kind });
-        let name = match schema::root(group, served, &resource.kind) {
-            Some(root) if resource.custom.is_none() => {
-                add_schemas(&mut schemas, root);
-                root.definition.to_owned()
-            }
-            _ => {
-                let name = custom_name(group, served, &resource.kind);
-                schemas.insert(name.clone(), custom_schema(resource, served));
-                name
-            }
-        };
-        if let Some(schema) = schemas.get_mut(&name) {
-            schema["x-kubernetes-group-version-kind"] = json!([gvk]);
+        let kind = gvk(resource, served);
+        if let Some(root) = schema::root(group, served, &resource.kind) {
+            add_schemas(&mut schemas, root);
         }
-        let reference = json!({ "$ref": format!("#/components/schemas/{name}") });
-        let (collection, item) = resource_paths(resource, served);
-        let content = json!({ "application/json": { "schema": reference } });
-        let responses = json!({ "200": { "description": "OK", "content": content } });
-        let operation = |action: &str, body: bool| {
+        let name = add_root(&mut schemas, resource, served);
+        let reference = json!({ "$ref": format!("{V3}{name}") });
+        let responses = json!({ "200": {
+            "description": "OK", "content": { "application/json": { "schema": reference } },
+        } });
+        let operation = |action: &str| {
+            let parameters: Vec<Value> = parameters(action)
+                .iter()
+                .map(|name| json!({ "name": name, "in": "query", "schema": { "type": "string", "uniqueItems": true } }))
+                .collect();
             let mut operation = json!({
-                "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk,
-                "parameters": parameters(action), "responses": responses,
+                "x-kubernetes-action": action, "x-kubernetes-group-version-kind": kind,
+                "parameters": parameters, "responses": responses,
             });
-            if body {
-                let types: &[&str] = match action {
-                    "patch" if resource.custom.is_some() => &[
-                        "application/apply-patch+yaml",
-                        "application/json-patch+json",
-                        "application/merge-patch+json",
-                    ],
-                    "patch" => &[
-                        "application/apply-patch+yaml",
-                        "application/json-patch+json",
-                        "application/merge-patch+json",
-                        "application/strategic-merge-patch+json",
-                    ],
-                    _ => &["application/json"],
+            let types = body_types(action, resource);
+            if !types.is_empty() {
+                let schema = if action == "patch" {
+                    json!({})
+                } else {
+                    reference.clone()
                 };
-                let content: Map<String, Value> = types
+                let content = types
                     .iter()
-                    .map(|one| ((*one).to_owned(), json!({ "schema": if action == "patch" { json!({}) } else { reference.clone() } })))
-                    .collect();
-                operation["requestBody"] = json!({ "content": content });
+                    .map(|one| ((*one).to_owned(), json!({ "schema": schema })));
+                operation["requestBody"] = json!({ "content": content.collect::<Map<_, _>>() });
             }
             operation
         };
-        let mut on_collection = json!({ "post": operation("post", true) });
+        let collection = collection_path(resource, served);
+        let mut on_collection = json!({ "post": operation("post") });
         if resource.stored {
-            on_collection["get"] = operation("list", false);
-            on_collection["delete"] = operation("deletecollection", false);
-            paths.insert(
-                item,
-                json!({
-                    "get": operation("get", false), "put": operation("put", true),
-                    "patch": operation("patch", true), "delete": operation("delete", false),
-                }),
-            );
+            on_collection["get"] = operation("list");
+            on_collection["delete"] = operation("deletecollection");
+            let mut on_item = json!({});
+            for action in ["get", "put", "patch", "delete"] {
+                on_item[action] = operation(action);
+            }
+            paths.insert(format!("{collection}/{{name}}"), on_item);
         }
         paths.insert(collection, on_collection);
     }
-    Some(
-        json!({ "openapi": "3.0.0", "info": info(version), "paths": paths, "components": { "schemas": schemas } }),
-    )
+    let components = json!({ "schemas": schemas });
+    Some(json!({ "openapi": "3.0.0", "info": info(version), "paths": paths, "components": components }))
 }
 
-/// `/openapi/v2`.
+/// `/openapi/v2`: all definitions, and of the paths what tells clients how to patch.
 pub(crate) fn v2(registry: &Registry, version: &Version) -> Value {
     let mut definitions: Map<String, Value> = schema::all()
-        .map(|one| (one.definition.to_owned(), struct_schema(one, "#/definitions/")))
+        .map(|one| (one.definition.to_owned(), struct_schema(one, V2)))
         .collect();
     let mut paths = Map::new();
+    let parameters: Vec<Value> = parameters("patch")
+        .iter()
+        .map(|name| json!({ "name": name, "in": "query", "type": "string" }))
+        .collect();
     for resource in registry.all() {
         for served in &resource.versions {
-            let gvk = json!({ "group": resource.group, "version": served, "kind": resource.kind });
-            let name = match schema::root(&resource.group, served, &resource.kind) {
-                Some(root) if resource.custom.is_none() => root.definition.to_owned(),
-                _ => {
-                    let name = custom_name(&resource.group, served, &resource.kind);
-                    definitions.insert(name.clone(), custom_schema(&resource, served));
-                    name
-                }
-            };
-            if let Some(definition) = definitions.get_mut(&name) {
-                definition["x-kubernetes-group-version-kind"] = json!([gvk]);
-            }
-            if !resource.stored {
-                continue;
-            }
-            let (_, item) = resource_paths(&resource, served);
-            let parameters: Vec<Value> = parameters("patch")
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|one| json!({ "name": one.get("name"), "in": "query", "type": "string" }))
-                .collect();
-            paths.insert(
-                item,
-                json!({ "patch": {
-                    "x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": gvk,
+            let name = add_root(&mut definitions, &resource, served);
+            if resource.stored {
+                let schema = json!({ "$ref": format!("{V2}{name}") });
+                let patch = json!({
+                    "x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": gvk(&resource, served),
                     "parameters": parameters,
-                    "responses": { "200": { "description": "OK", "schema": { "$ref": format!("#/definitions/{name}") } } },
-                } }),
-            );
+                    "responses": { "200": { "description": "OK", "schema": schema } },
+                });
+                let item = format!("{}/{{name}}", collection_path(&resource, served));
+                paths.insert(item, json!({ "patch": patch }));
+            }
         }
     }
     json!({ "swagger": "2.0", "info": info(version), "paths": paths, "definitions": definitions })
 }
 
-fn parameters(action: &str) -> Value {
-    let names: &[&str] = match action {
+fn gvk(resource: &Resource, version: &str) -> Value {
+    json!({ "group": resource.group, "version": version, "kind": resource.kind })
+}
+
+/// Marks the schema of a kind as such, adding that of a custom resource. Returns its name.
+fn add_root(schemas: &mut Map<String, Value>, resource: &Resource, version: &str) -> String {
+    let name = match schema::root(&resource.group, version, &resource.kind) {
+        Some(root) if resource.custom.is_none() => root.definition.to_owned(),
+        _ => {
+            let reversed: Vec<&str> = resource.group.split('.').rev().collect();
+            let name = format!("{}.{version}.{}", reversed.join("."), resource.kind);
+            schemas.insert(name.clone(), custom_schema(resource, version));
+            name
+        }
+    };
+    if let Some(schema) = schemas.get_mut(&name) {
+        schema["x-kubernetes-group-version-kind"] = json!([gvk(resource, version)]);
+    }
+    name
+}
+
+fn parameters(action: &str) -> &'static [&'static str] {
+    match action {
         "post" | "put" => &["dryRun", "fieldManager", "fieldValidation"],
         "patch" => &["dryRun", "fieldManager", "fieldValidation", "force"],
         "delete" => &[
@@ -187,54 +173,62 @@ fn parameters(action: &str) -> Value {
             "watch",
         ],
         _ => &[],
-    };
-    names
-        .iter()
-        .map(|name| json!({ "name": name, "in": "query", "schema": { "type": "string", "uniqueItems": true } }))
-        .collect()
+    }
 }
 
-fn resource_paths(resource: &Resource, version: &str) -> (String, String) {
+/// Content types of an action's body; none when it has no body.
+fn body_types(action: &str, resource: &Resource) -> &'static [&'static str] {
+    const PATCHES: &[&str] = &[
+        "application/apply-patch+yaml",
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    ];
+    match action {
+        // Nothing is known of a custom resource's lists.
+        "patch" if resource.custom.is_some() => &PATCHES[..3],
+        "patch" => PATCHES,
+        "post" | "put" => &["application/json"],
+        _ => &[],
+    }
+}
+
+fn collection_path(resource: &Resource, version: &str) -> String {
     let root = if resource.group.is_empty() {
-        "/api/".to_owned()
+        "/api"
     } else {
-        "/apis/".into()
+        "/apis"
     };
-    let root = root + &api_version(&resource.group, version);
-    let collection = if resource.namespaced {
-        format!("{root}/namespaces/{{namespace}}/{}", resource.plural)
+    let namespace = if resource.namespaced {
+        "namespaces/{namespace}/"
     } else {
-        format!("{root}/{}", resource.plural)
+        ""
     };
-    let item = format!("{collection}/{{name}}");
-    (collection, item)
-}
-
-fn custom_name(group: &str, version: &str, kind: &str) -> String {
-    let reversed: Vec<&str> = group.split('.').rev().collect();
-    format!("{}.{version}.{kind}", reversed.join("."))
+    format!(
+        "{root}/{}/{namespace}{}",
+        api_version(&resource.group, version),
+        resource.plural
+    )
 }
 
 fn custom_schema(resource: &Resource, version: &str) -> Value {
-    let found = resource.custom.as_ref().and_then(|definition| {
-        definition
-            .list_at(&["spec", "versions"])
-            .iter()
-            .find(|one| one.str_at(&["name"]) == version)
-            .and_then(|one| one.at(&["schema", "openAPIV3Schema"]))
-            .cloned()
-    });
-    found.unwrap_or_else(|| json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }))
+    let versions = resource
+        .custom
+        .as_ref()
+        .map_or(&[][..], |one| one.list_at(&["spec", "versions"]));
+    let schema = versions
+        .iter()
+        .find(|one| one.str_at(&["name"]) == version)
+        .and_then(|one| one.at(&["schema", "openAPIV3Schema"]));
+    let unknown = || json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    schema.cloned().unwrap_or_else(unknown)
 }
 
 fn add_schemas(schemas: &mut Map<String, Value>, one: &'static Struct) {
     if schemas.contains_key(one.definition) {
         return;
     }
-    schemas.insert(
-        one.definition.to_owned(),
-        struct_schema(one, "#/components/schemas/"),
-    );
+    schemas.insert(one.definition.to_owned(), struct_schema(one, V3));
     for field in &one.fields {
         let mut kind = &field.kind;
         while let Type::List(inner) | Type::Map(inner) = kind {
@@ -250,7 +244,11 @@ fn add_schemas(schemas: &mut Map<String, Value>, one: &'static Struct) {
 
 fn struct_schema(one: &Struct, prefix: &str) -> Value {
     let mut properties = Map::new();
-    properties.extend(root_properties(one));
+    if one.is_object() {
+        for name in ["apiVersion", "kind"] {
+            properties.insert(name.into(), json!({ "type": "string" }));
+        }
+    }
     for field in &one.fields {
         let mut property = type_schema(&field.kind, prefix);
         match (&field.merge, &field.kind) {
@@ -270,12 +268,8 @@ fn struct_schema(one: &Struct, prefix: &str) -> Value {
         }
         properties.insert(field.name.to_owned(), property);
     }
-    let required: Vec<&str> = one
-        .fields
-        .iter()
-        .filter(|field| field.required)
-        .map(|field| field.name)
-        .collect();
+    let required = one.fields.iter().filter(|field| field.required);
+    let required: Vec<&str> = required.map(|field| field.name).collect();
     let mut value =
         json!({ "type": "object", "description": one.name.rsplit('.').next(), "properties": properties });
     if !required.is_empty() {
@@ -285,19 +279,6 @@ fn struct_schema(one: &Struct, prefix: &str) -> Value {
         value["x-kubernetes-map-type"] = "atomic".into();
     }
     value
-}
-
-/// Kinds (whatever has metadata) also have `apiVersion` and `kind`.
-fn root_properties(one: &Struct) -> Map<String, Value> {
-    let mut properties = Map::new();
-    if one
-        .field("metadata")
-        .is_some_and(|field| field.kind == Type::Named("ObjectMeta"))
-    {
-        properties.insert("apiVersion".into(), json!({ "type": "string" }));
-        properties.insert("kind".into(), json!({ "type": "string" }));
-    }
-    properties
 }
 
 fn type_schema(kind: &Type, prefix: &str) -> Value {
@@ -313,7 +294,7 @@ fn type_schema(kind: &Type, prefix: &str) -> Value {
         Type::List(inner) => json!({ "type": "array", "items": type_schema(inner, prefix) }),
         Type::Map(inner) => json!({ "type": "object", "additionalProperties": type_schema(inner, prefix) }),
         Type::Named(name) => match schema::lookup(name) {
-            Some(found) if prefix.starts_with("#/components") => {
+            Some(found) if prefix == V3 => {
                 json!({ "allOf": [{ "$ref": format!("{prefix}{}", found.definition) }], "default": {} })
             }
             Some(found) => json!({ "$ref": format!("{prefix}{}", found.definition) }),

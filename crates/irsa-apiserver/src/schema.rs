@@ -119,6 +119,55 @@ pub(crate) fn of(resource: &Resource) -> Option<&'static Struct> {
     root(&resource.group, resource.version(), &resource.kind)
 }
 
+/// What is known of a value: decides what is one field and what consists of fields. Server-side apply, field
+/// management and strategic merge patches all walk objects by it.
+#[derive(Clone, Copy)]
+pub(crate) enum Shape {
+    /// One field.
+    Leaf,
+    /// Fields by key of custom resources, whose schema is not used: maps are granular, lists are not.
+    Free,
+    Struct(&'static Struct),
+    Map(&'static Type),
+    Keyed(&'static [&'static str], &'static Type),
+    Set,
+}
+
+impl Shape {
+    /// The shape of a resource's objects.
+    pub(crate) fn of(resource: &Resource) -> Self {
+        of(resource).map_or(Self::Free, Self::Struct)
+    }
+
+    fn of_type(kind: &'static Type, merge: &'static Merge) -> Self {
+        match (kind, merge) {
+            (_, Merge::Atomic) => Self::Leaf,
+            (Type::Named(name), _) => match lookup(name) {
+                Some(found) if !found.atomic => Self::Struct(found),
+                _ => Self::Leaf,
+            },
+            (Type::Map(inner), _) => Self::Map(inner),
+            (Type::List(inner), Merge::Keyed(keys)) => Self::Keyed(keys, inner),
+            (Type::List(_), Merge::Set) => Self::Set,
+            _ => Self::Leaf,
+        }
+    }
+
+    /// The shape of a field, of a map's value, or (with any key) of a list's element.
+    pub(crate) fn child(self, key: &str) -> Self {
+        match self {
+            Self::Struct(known) => match known.field(key) {
+                Some(field) => Self::of_type(&field.kind, &field.merge),
+                None => Self::Free,
+            },
+            Self::Map(inner) | Self::Keyed(_, inner) => Self::of_type(inner, &Merge::Granular),
+            Self::Free if key == "metadata" => lookup("ObjectMeta").map_or(Self::Free, Self::Struct),
+            Self::Free => Self::Free,
+            Self::Leaf | Self::Set => Self::Leaf,
+        }
+    }
+}
+
 fn read(text: &'static str) -> HashMap<&'static str, Struct> {
     let mut table = HashMap::new();
     let mut current: Option<Struct> = None;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::object::as_object_mut;
 use crate::resources::Resource;
-use crate::schema::{self, Merge, Struct, Type};
+use crate::schema::Shape;
 use crate::status::{Cause, Result, Status};
 
 const PATCH: &str = "$patch";
@@ -20,13 +20,12 @@ const ORDER: &str = "$setElementOrder/";
 /// # Errors
 /// 422 for an element without its key or a directive that does not exist.
 pub(crate) fn apply(resource: &Resource, target: &mut Value, patch: &Value) -> Result<()> {
-    let root = schema::of(resource);
     let Value::Object(patch) = patch else {
         return Err(Status::bad_request(
             "a strategic merge patch must be a JSON object",
         ));
     };
-    merge_map(Shape::of_struct(root), as_object_mut(target), patch).map_err(|text| {
+    merge_map(Shape::of(resource), as_object_mut(target), patch).map_err(|text| {
         let cause = Cause::invalid(
             "patch",
             &Value::String(Value::Object(patch.clone()).to_string()),
@@ -34,42 +33,6 @@ pub(crate) fn apply(resource: &Resource, target: &mut Value, patch: &Value) -> R
         );
         Status::invalid("", "", "", &[cause])
     })
-}
-
-/// What is known of the value being merged.
-#[derive(Clone, Copy)]
-enum Shape {
-    Unknown,
-    Struct(&'static Struct),
-    Values(&'static Type),
-}
-
-impl Shape {
-    fn of_struct(known: Option<&'static Struct>) -> Self {
-        known.map_or(Self::Unknown, Self::Struct)
-    }
-
-    fn of_type(kind: &'static Type) -> Self {
-        match kind {
-            Type::Named(name) => Self::of_struct(schema::lookup(name)),
-            Type::Map(inner) => Self::Values(inner),
-            _ => Self::Unknown,
-        }
-    }
-
-    fn field(self, name: &str) -> (Self, Merge) {
-        match self {
-            Self::Struct(known) => match known.field(name) {
-                Some(field) => match &field.kind {
-                    Type::List(inner) => (Self::of_type(inner), field.merge.clone()),
-                    kind => (Self::of_type(kind), Merge::Granular),
-                },
-                None => (Self::Unknown, Merge::Atomic),
-            },
-            Self::Values(kind) => (Self::of_type(kind), Merge::Atomic),
-            Self::Unknown => (Self::Unknown, Merge::Atomic),
-        }
-    }
 }
 
 fn merge_map(
@@ -120,7 +83,7 @@ fn merge_map(
         if key == PATCH || key == RETAIN || key.starts_with(DELETE_FROM) || key.starts_with(ORDER) {
             continue;
         }
-        let (inner, merge) = shape.field(key);
+        let inner = shape.child(key);
         match value {
             Value::Null => {
                 target.shift_remove(key);
@@ -140,10 +103,11 @@ fn merge_map(
                     Value::Array(before) => std::mem::take(before),
                     _ => Vec::new(),
                 };
-                *entry = Value::Array(match &merge {
-                    Merge::Keyed(keys) => merge_list(inner, keys[0], before, list, order)?,
-                    Merge::Set => merge_set(before, list, order),
-                    Merge::Atomic | Merge::Granular => list.clone(),
+                // Strategic merge patches know the first key of a list only.
+                *entry = Value::Array(match inner {
+                    Shape::Keyed(keys, _) => merge_list(inner.child(""), keys[0], before, list, order)?,
+                    Shape::Set => merge_set(before, list, order),
+                    _ => list.clone(),
                 });
             }
             scalar => {
@@ -159,13 +123,13 @@ fn merge_map(
         if patch.contains_key(field) {
             continue;
         }
-        let (_, merge) = shape.field(field);
+        let key = match shape.child(field) {
+            Shape::Keyed(keys, _) => Some(keys[0]),
+            _ => None,
+        };
         if let (Some(order), Some(Value::Array(list))) = (value.as_array(), target.get_mut(field)) {
             let server = list.clone();
-            *list = match &merge {
-                Merge::Keyed(keys) => ordered(std::mem::take(list), &server, order, Some(keys[0])),
-                _ => ordered(std::mem::take(list), &server, order, None),
-            };
+            *list = ordered(std::mem::take(list), &server, order, key);
         }
     }
     Ok(())

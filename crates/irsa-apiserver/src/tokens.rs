@@ -624,7 +624,7 @@ impl Tokens {
         }
         json!({
             "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1",
-            "metadata": { "creationTimestamp": null }, "spec": spec, "status": status,
+            "metadata": {}, "spec": spec, "status": status,
         })
     }
 }

@@ -1,11 +1,13 @@
 //! What a valid object looks like, and what may change in it. The messages are those of Kubernetes.
 
+mod checks;
 mod pods;
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use self::checks::Checks;
 use crate::object::ObjectExt;
 use crate::resources::Resource;
 use crate::selectors::LabelSelector;
@@ -13,16 +15,17 @@ use crate::status::Cause;
 use irsa_core::names;
 
 const IMMUTABLE: &str = "field is immutable";
-/// The most that all annotations together may have.
+/// The most that all annotations together may have, in bytes.
 const ANNOTATIONS: usize = 256 * 1024;
 
 /// What is wrong with a new object.
 pub(crate) fn create(resource: &Resource, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    metadata(resource, object, &mut causes);
-    content(resource, object, &mut causes);
+    let mut checks = Checks::new(object, &mut causes);
+    metadata(resource, &mut checks);
+    content(resource, &mut checks);
     if resource.storage == "pods" {
-        pods::spec(object.get("spec").unwrap_or(&Value::Null), "spec", &mut causes);
+        pods::spec(&mut checks.child("spec"));
     }
     causes
 }
@@ -30,69 +33,34 @@ pub(crate) fn create(resource: &Resource, object: &Value) -> Vec<Cause> {
 /// What is wrong with a new state of an object.
 pub(crate) fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
+    let mut checks = Checks::new(new, &mut causes);
     match subresource {
         "" => {}
         "ephemeralcontainers" => {
-            pods::spec(new.get("spec").unwrap_or(&Value::Null), "spec", &mut causes);
+            pods::spec(&mut checks.child("spec"));
             return causes;
         }
         _ => return causes,
     }
-    metadata(resource, new, &mut causes);
-    content(resource, new, &mut causes);
-    changes(resource, old, new, &mut causes);
+    metadata(resource, &mut checks);
+    content(resource, &mut checks);
+    changes(resource, old, &mut checks);
     if resource.storage == "pods" {
-        pods::changes(old, new, &mut causes);
+        pods::changes(old, new, checks.causes);
     }
     if old.deletion_timestamp().is_some() {
         let had = old.finalizers();
         let added: Vec<&Value> = new.finalizers().iter().filter(|one| !had.contains(one)).collect();
         if !added.is_empty() {
-            causes.push(Cause::forbidden(
-                "metadata.finalizers",
-                &format!(
-                    "no new finalizers can be added if the object is being deleted, found new finalizers {}",
-                    json!(added)
-                ),
-            ));
+            let why = "no new finalizers can be added if the object is being deleted, found new finalizers";
+            checks.forbidden("metadata.finalizers", &format!("{why} {}", json!(added)));
         }
     }
     causes
 }
 
-fn check(causes: &mut Vec<Cause>, field: impl Into<String>, value: &str, result: Result<(), String>) {
-    if let Err(why) = result {
-        causes.push(Cause::invalid(field, &Value::from(value), &why));
-    }
-}
-
-fn one_of(causes: &mut Vec<Cause>, object: &Value, path: &[&str], prefix: &str, allowed: &[&str]) {
-    if let Some(value) = object.at(path)
-        && !value.as_str().is_some_and(|text| allowed.contains(&text))
-    {
-        let field = path.join(".");
-        let field = if prefix.is_empty() {
-            field
-        } else {
-            format!("{prefix}.{field}")
-        };
-        causes.push(Cause::not_supported(field, value, allowed));
-    }
-}
-
-fn not_negative(causes: &mut Vec<Cause>, object: &Value, path: &[&str]) {
-    if let Some(value) = object.at(path)
-        && value.as_i64().is_some_and(|number| number < 0)
-    {
-        causes.push(Cause::invalid(
-            path.join("."),
-            value,
-            "must be greater than or equal to 0",
-        ));
-    }
-}
-
-fn metadata(resource: &Resource, object: &Value, causes: &mut Vec<Cause>) {
+fn metadata(resource: &Resource, checks: &mut Checks<'_, '_>) {
+    let object = checks.value;
     let name = object.name();
     let rule = match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "namespaces") => names::dns_label,
@@ -100,20 +68,16 @@ fn metadata(resource: &Resource, object: &Value, causes: &mut Vec<Cause>) {
         ("rbac.authorization.k8s.io", _) => names::path_segment,
         _ => names::dns_subdomain,
     };
-    check(causes, "metadata.name", name, rule(name));
-    labels(object.labels(), "metadata.labels", causes);
+    checks.text("metadata.name", name, rule(name));
+    labels(checks, "metadata.labels", object);
     let mut size = 0;
     for (key, value) in object.map_at(&["metadata", "annotations"]).into_iter().flatten() {
         size += key.len() + value.as_str().unwrap_or_default().len();
-        check(
-            causes,
-            "metadata.annotations",
-            key,
-            names::qualified_name(&key.to_lowercase()),
-        );
+        let valid = names::qualified_name(&key.to_lowercase());
+        checks.text("metadata.annotations", key, valid);
     }
     if size > ANNOTATIONS {
-        causes.push(Cause {
+        checks.causes.push(Cause {
             reason: "FieldValueTooLong",
             field: "metadata.annotations".into(),
             message: format!("Too long: may not be more than {ANNOTATIONS} bytes"),
@@ -121,464 +85,304 @@ fn metadata(resource: &Resource, object: &Value, causes: &mut Vec<Cause>) {
     }
     for (index, finalizer) in object.finalizers().iter().enumerate() {
         let text = finalizer.as_str().unwrap_or_default();
-        check(
-            causes,
-            format!("metadata.finalizers[{index}]"),
-            text,
-            names::qualified_name(text),
-        );
+        let valid = names::qualified_name(text);
+        checks.text(&format!("metadata.finalizers[{index}]"), text, valid);
     }
     let mut controllers = 0;
-    for (index, owner) in object.owner_references().iter().enumerate() {
+    checks.child("metadata").each("ownerReferences", |owner| {
         for key in ["apiVersion", "kind", "name", "uid"] {
-            if owner.str_at(&[key]).is_empty() {
-                let field = format!("metadata.ownerReferences[{index}].{key}");
-                causes.push(Cause::invalid(field, &Value::from(""), "must not be empty"));
+            if owner.value.str_at(&[key]).is_empty() {
+                owner.invalid(key, &json!(""), "must not be empty");
             }
         }
-        controllers += usize::from(owner.get("controller") == Some(&Value::Bool(true)));
-    }
+        controllers += usize::from(owner.is_true("controller"));
+    });
     if controllers > 1 {
-        causes.push(Cause::invalid(
-            "metadata.ownerReferences",
-            object
-                .at(&["metadata", "ownerReferences"])
-                .unwrap_or(&Value::Null),
-            "Only one reference can have Controller set to true",
-        ));
+        let owners = json!(object.owner_references());
+        let why = "Only one reference can have Controller set to true";
+        checks.invalid("metadata.ownerReferences", &owners, why);
     }
 }
 
-fn labels(labels: Option<&Map<String, Value>>, field: &str, causes: &mut Vec<Cause>) {
-    for (key, value) in labels.into_iter().flatten() {
-        check(causes, field, key, names::qualified_name(key));
+/// The labels of an object or of a template.
+fn labels(checks: &mut Checks<'_, '_>, field: &str, object: &Value) {
+    for (key, value) in object.labels().into_iter().flatten() {
+        checks.text(field, key, names::qualified_name(key));
         let value = value.as_str().unwrap_or_default();
-        check(causes, field, value, names::label_value(value));
+        checks.text(field, value, names::label_value(value));
     }
 }
 
-fn content(resource: &Resource, object: &Value, causes: &mut Vec<Cause>) {
+fn content(resource: &Resource, checks: &mut Checks<'_, '_>) {
     match resource.storage.as_str() {
         "deployments.apps" => {
-            workload(object, causes);
-            one_of(
-                causes,
-                object,
-                &["spec", "strategy", "type"],
-                "",
-                &["Recreate", "RollingUpdate"],
-            );
+            workload(checks);
+            checks.one_of("spec.strategy.type", &["Recreate", "RollingUpdate"]);
         }
         "daemonsets.apps" | "statefulsets.apps" => {
-            workload(object, causes);
-            one_of(
-                causes,
-                object,
-                &["spec", "updateStrategy", "type"],
-                "",
-                &["OnDelete", "RollingUpdate"],
-            );
+            workload(checks);
+            checks.one_of("spec.updateStrategy.type", &["OnDelete", "RollingUpdate"]);
         }
-        "replicasets.apps" => workload(object, causes),
-        "jobs.batch" => job(object.get("spec").unwrap_or(&Value::Null), "spec", causes),
-        "cronjobs.batch" => cron_job(object, causes),
-        "configmaps" | "secrets" => data_keys(object, causes),
-        "services" => service(object, causes),
+        "replicasets.apps" => workload(checks),
+        "jobs.batch" => job(&mut checks.child("spec")),
+        "cronjobs.batch" => cron_job(checks),
+        "configmaps" | "secrets" => data_keys(checks),
+        "services" => service(&mut checks.child("spec")),
         "mutatingwebhookconfigurations.admissionregistration.k8s.io"
-        | "validatingwebhookconfigurations.admissionregistration.k8s.io" => webhooks(object, causes),
-        "customresourcedefinitions.apiextensions.k8s.io" => definition(object, causes),
+        | "validatingwebhookconfigurations.admissionregistration.k8s.io" => webhooks(checks),
+        "customresourcedefinitions.apiextensions.k8s.io" => definition(checks),
         "poddisruptionbudgets.policy" => {
-            let has = |key: &str| object.at(&["spec", key]).is_some();
-            if has("minAvailable") && has("maxUnavailable") {
-                causes.push(Cause::invalid(
-                    "spec",
-                    object.get("spec").unwrap_or(&Value::Null),
-                    "minAvailable and maxUnavailable cannot be both set",
-                ));
+            let spec = checks.value.get("spec").unwrap_or(&Value::Null);
+            if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() {
+                checks.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set");
             }
         }
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
             for key in ["kind", "name"] {
-                if object.str_at(&["roleRef", key]).is_empty() {
-                    causes.push(Cause::required(format!("roleRef.{key}"), ""));
-                }
+                checks.child("roleRef").required(key);
             }
         }
         _ => {}
     }
 }
 
-fn workload(object: &Value, causes: &mut Vec<Cause>) {
-    not_negative(causes, object, &["spec", "replicas"]);
-    not_negative(causes, object, &["spec", "minReadySeconds"]);
-    selector_matches(object, causes);
-    let template = object.at(&["spec", "template"]).unwrap_or(&Value::Null);
-    labels(template.labels(), "spec.template.metadata.labels", causes);
-    pods::spec(
-        template.get("spec").unwrap_or(&Value::Null),
-        "spec.template.spec",
-        causes,
-    );
-    one_of(
-        causes,
-        template,
-        &["spec", "restartPolicy"],
-        "spec.template",
-        &["Always"],
-    );
+fn workload(checks: &mut Checks<'_, '_>) {
+    checks.not_negative("spec.replicas");
+    checks.not_negative("spec.minReadySeconds");
+    selector_matches(checks);
+    let template = checks.value.at(&["spec", "template"]).unwrap_or(&Value::Null);
+    labels(checks, "spec.template.metadata.labels", template);
+    pods::spec(&mut checks.child("spec.template.spec"));
+    checks.one_of("spec.template.spec.restartPolicy", &["Always"]);
 }
 
-fn selector_matches(object: &Value, causes: &mut Vec<Cause>) {
-    let selector = object.at(&["spec", "selector"]);
-    let Some(selector) = selector else {
-        causes.push(Cause::required("spec.selector", ""));
-        causes.push(Cause::invalid(
-            "spec.template.metadata.labels",
-            object
-                .at(&["spec", "template", "metadata", "labels"])
-                .unwrap_or(&Value::Null),
-            "`selector` does not match template `labels`",
-        ));
+fn selector_matches(checks: &mut Checks<'_, '_>) {
+    const LABELS: &str = "spec.template.metadata.labels";
+    const MISMATCH: &str = "`selector` does not match template `labels`";
+    let object = checks.value;
+    let template = object.at(&["spec", "template"]).unwrap_or(&Value::Null);
+    let labels = template.at(&["metadata", "labels"]).unwrap_or(&Value::Null);
+    let Some(selector) = object.at(&["spec", "selector"]) else {
+        checks.require("spec.selector", "");
+        checks.invalid(LABELS, labels, MISMATCH);
         return;
     };
     match LabelSelector::from_object(Some(selector)) {
-        Err(error) => causes.push(Cause::invalid("spec.selector", selector, &error.to_string())),
+        Err(error) => checks.invalid("spec.selector", selector, &error.to_string()),
         Ok(parsed) if parsed.is_everything() => {
-            causes.push(Cause::invalid(
+            checks.invalid(
                 "spec.selector",
                 selector,
                 "empty selector is invalid for deployment",
-            ));
+            );
         }
-        Ok(parsed) => {
-            let template = object.at(&["spec", "template"]).unwrap_or(&Value::Null);
-            if !parsed.matches(template.labels()) {
-                let labels = template.at(&["metadata", "labels"]).unwrap_or(&Value::Null);
-                causes.push(Cause::invalid(
-                    "spec.template.metadata.labels",
-                    labels,
-                    "`selector` does not match template `labels`",
-                ));
-            }
-        }
+        Ok(parsed) if !parsed.matches(template.labels()) => checks.invalid(LABELS, labels, MISMATCH),
+        Ok(_) => {}
     }
 }
 
-fn job(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
+fn job(spec: &mut Checks<'_, '_>) {
     for key in [
         "parallelism",
         "completions",
         "backoffLimit",
         "ttlSecondsAfterFinished",
     ] {
-        if let Some(value) = spec.get(key)
-            && value.as_i64().is_some_and(|number| number < 0)
-        {
-            causes.push(Cause::invalid(
-                format!("{field}.{key}"),
-                value,
-                "must be greater than or equal to 0",
-            ));
-        }
+        spec.not_negative(key);
     }
-    let template = spec.get("template").unwrap_or(&Value::Null);
-    let prefix = format!("{field}.template");
-    pods::spec(
-        template.get("spec").unwrap_or(&Value::Null),
-        &format!("{prefix}.spec"),
-        causes,
-    );
-    if template.str_at(&["spec", "restartPolicy"]) == "Always" {
-        causes.push(Cause {
-            reason: "FieldValueRequired",
-            field: format!("{prefix}.spec.restartPolicy"),
-            message: "Required value: valid values: \"OnFailure\", \"Never\"".into(),
-        });
+    pods::spec(&mut spec.child("template.spec"));
+    let policy = spec.value.str_at(&["template", "spec", "restartPolicy"]);
+    if policy == "Always" || policy.is_empty() {
+        spec.require(
+            "template.spec.restartPolicy",
+            "valid values: \"OnFailure\", \"Never\"",
+        );
     }
 }
 
-fn cron_job(object: &Value, causes: &mut Vec<Cause>) {
-    let schedule = object.str_at(&["spec", "schedule"]);
+fn cron_job(checks: &mut Checks<'_, '_>) {
+    let schedule = checks.value.str_at(&["spec", "schedule"]);
+    let fields = schedule.split_whitespace().count();
     if schedule.is_empty() {
-        causes.push(Cause::required("spec.schedule", ""));
-    } else if !schedule.starts_with('@') && schedule.split_whitespace().count() != 5 {
-        causes.push(Cause::invalid(
-            "spec.schedule",
-            &Value::from(schedule),
-            &format!(
-                "expected exactly 5 fields, found {}: [{schedule}]",
-                schedule.split_whitespace().count()
-            ),
-        ));
+        checks.require("spec.schedule", "");
+    } else if !schedule.starts_with('@') && fields != 5 {
+        let why = format!("expected exactly 5 fields, found {fields}: [{schedule}]");
+        checks.invalid("spec.schedule", &json!(schedule), &why);
     }
-    one_of(
-        causes,
-        object,
-        &["spec", "concurrencyPolicy"],
-        "",
-        &["Allow", "Forbid", "Replace"],
-    );
-    job(
-        object
-            .at(&["spec", "jobTemplate", "spec"])
-            .unwrap_or(&Value::Null),
-        "spec.jobTemplate.spec",
-        causes,
-    );
+    checks.one_of("spec.concurrencyPolicy", &["Allow", "Forbid", "Replace"]);
+    job(&mut checks.child("spec.jobTemplate.spec"));
 }
 
-fn data_keys(object: &Value, causes: &mut Vec<Cause>) {
+fn data_keys(checks: &mut Checks<'_, '_>) {
     for part in ["data", "binaryData"] {
-        for key in object.map_at(&[part]).into_iter().flatten().map(|(key, _)| key) {
-            let good = !key.is_empty()
-                && key.len() <= 253
-                && key
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        for (key, _) in checks.value.map_at(&[part]).into_iter().flatten() {
+            let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            let good = (1..=253).contains(&key.len())
+                && key.bytes().all(letters)
                 && key != "."
                 && !key.starts_with("..");
             if !good {
-                causes.push(Cause::invalid(
-                    format!("{part}[{key}]"),
-                    &Value::from(key.as_str()),
+                checks.invalid(
+                    &format!("{part}[{key}]"),
+                    &json!(key),
                     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
                      'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
-                ));
+                );
             }
         }
     }
 }
 
-fn service(object: &Value, causes: &mut Vec<Cause>) {
-    one_of(
-        causes,
-        object,
-        &["spec", "type"],
-        "",
-        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
-    );
-    let ports = object.list_at(&["spec", "ports"]);
-    let kind = object.str_at(&["spec", "type"]);
-    let headless = object.str_at(&["spec", "clusterIP"]) == "None";
-    if ports.is_empty() && kind != "ExternalName" && !headless {
-        causes.push(Cause::required("spec.ports", ""));
+fn service(spec: &mut Checks<'_, '_>) {
+    spec.one_of("type", &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
+    let ports = spec.value.list_at(&["ports"]).len();
+    let external = spec.value.str_at(&["type"]) == "ExternalName";
+    if ports == 0 && !external && spec.value.str_at(&["clusterIP"]) != "None" {
+        spec.require("ports", "");
     }
-    if kind == "ExternalName" && object.str_at(&["spec", "externalName"]).is_empty() {
-        causes.push(Cause::required("spec.externalName", ""));
+    if external {
+        spec.required("externalName");
     }
     let mut seen = HashSet::new();
-    for (index, port) in ports.iter().enumerate() {
-        pods::port_number(port.get("port"), &format!("spec.ports[{index}].port"), causes);
-        let name = port.str_at(&["name"]);
-        if name.is_empty() && ports.len() > 1 {
-            causes.push(Cause::required(format!("spec.ports[{index}].name"), ""));
-        } else if !name.is_empty() && !seen.insert(name) {
-            causes.push(Cause::duplicate(
-                format!("spec.ports[{index}].name"),
-                &Value::from(name),
-            ));
+    spec.each("ports", |port| {
+        port.port_number("port");
+        let name = port.value.str_at(&["name"]);
+        if name.is_empty() && ports > 1 {
+            port.require("name", "");
         }
-    }
+        port.unique("name", name, &mut seen);
+    });
 }
 
-fn webhooks(object: &Value, causes: &mut Vec<Cause>) {
+fn webhooks(checks: &mut Checks<'_, '_>) {
     let mut seen = HashSet::new();
-    for (index, webhook) in object.list_at(&["webhooks"]).iter().enumerate() {
-        let at = |key: &str| format!("webhooks[{index}].{key}");
-        let name = webhook.str_at(&["name"]);
-        if name.is_empty() {
-            causes.push(Cause::required(at("name"), ""));
-        } else if names::dns_subdomain(name).is_err() || name.split('.').count() < 3 {
+    checks.each("webhooks", |webhook| {
+        let name = webhook.required("name");
+        if !name.is_empty() && (names::dns_subdomain(name).is_err() || name.split('.').count() < 3) {
             let why = "should be a domain with at least three segments separated by dots";
-            causes.push(Cause::invalid(at("name"), &Value::from(name), why));
+            webhook.invalid("name", &json!(name), why);
         }
-        if !name.is_empty() && !seen.insert(name) {
-            causes.push(Cause::duplicate(at("name"), &Value::from(name)));
+        webhook.unique("name", name, &mut seen);
+        let url = webhook.value.str_at(&["clientConfig", "url"]);
+        let service = webhook.value.at(&["clientConfig", "service"]);
+        if url.is_empty() == service.is_none() {
+            webhook.require("clientConfig", "exactly one of url or service is required");
+        } else if service.is_none() && !url.starts_with("https://") {
+            let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
+            webhook.invalid("clientConfig.url", &json!(url), why);
         }
-        let url = webhook.str_at(&["clientConfig", "url"]);
-        match (url.is_empty(), webhook.at(&["clientConfig", "service"])) {
-            (true, None) | (false, Some(_)) => {
-                causes.push(Cause::required(
-                    at("clientConfig"),
-                    "exactly one of url or service is required",
-                ));
-            }
-            (false, None) if !url.starts_with("https://") => {
-                let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-                causes.push(Cause::invalid(at("clientConfig.url"), &Value::from(url), why));
-            }
-            _ => {}
-        }
-        if webhook.list_at(&["admissionReviewVersions"]).is_empty() {
-            let why = "must specify one of v1, v1beta1";
-            causes.push(Cause::required(at("admissionReviewVersions"), why));
-        } else if !webhook
-            .list_at(&["admissionReviewVersions"])
-            .iter()
-            .any(|one| one == "v1" || one == "v1beta1")
-        {
+        let versions = webhook.value.list_at(&["admissionReviewVersions"]);
+        if versions.is_empty() {
+            webhook.require("admissionReviewVersions", "must specify one of v1, v1beta1");
+        } else if !versions.iter().any(|one| one == "v1" || one == "v1beta1") {
             let why = "must include at least one of v1, v1beta1";
-            let given = webhook.get("admissionReviewVersions").unwrap_or(&Value::Null);
-            causes.push(Cause::invalid(at("admissionReviewVersions"), given, why));
+            webhook.invalid("admissionReviewVersions", &json!(versions), why);
         }
-        match webhook.get("sideEffects") {
-            None => causes.push(Cause::required(
-                at("sideEffects"),
-                "must specify one of None, NoneOnDryRun",
-            )),
-            Some(_) => one_of(
-                causes,
-                webhook,
-                &["sideEffects"],
-                &format!("webhooks[{index}]"),
-                &["None", "NoneOnDryRun"],
-            ),
+        if webhook.value.get("sideEffects").is_none() {
+            webhook.require("sideEffects", "must specify one of None, NoneOnDryRun");
         }
-        one_of(
-            causes,
-            webhook,
-            &["failurePolicy"],
-            &format!("webhooks[{index}]"),
-            &["Fail", "Ignore"],
+        webhook.one_of("sideEffects", &["None", "NoneOnDryRun"]);
+        webhook.one_of("failurePolicy", &["Fail", "Ignore"]);
+        webhook.range(
+            "timeoutSeconds",
+            1..=30,
+            "the timeout value must be between 1 and 30 seconds",
         );
-        if let Some(seconds) = webhook.get("timeoutSeconds")
-            && !seconds
-                .as_i64()
-                .is_some_and(|seconds| (1..=30).contains(&seconds))
-        {
-            causes.push(Cause::invalid(
-                at("timeoutSeconds"),
-                seconds,
-                "the timeout value must be between 1 and 30 seconds",
-            ));
-        }
-    }
+    });
 }
 
-fn definition(object: &Value, causes: &mut Vec<Cause>) {
-    let (plural, group) = (
-        object.str_at(&["spec", "names", "plural"]),
-        object.str_at(&["spec", "group"]),
-    );
-    for (field, value) in [
-        ("spec.group", group),
-        ("spec.names.plural", plural),
-        ("spec.names.kind", object.str_at(&["spec", "names", "kind"])),
-    ] {
-        if value.is_empty() {
-            causes.push(Cause::required(field, ""));
-        }
-    }
+fn definition(checks: &mut Checks<'_, '_>) {
+    let object = checks.value;
+    let group = checks.required("spec.group");
+    let plural = checks.required("spec.names.plural");
+    checks.required("spec.names.kind");
     if object.name() != format!("{plural}.{group}") {
         let why = "must be spec.names.plural+\".\"+spec.group";
-        causes.push(Cause::invalid("metadata.name", &Value::from(object.name()), why));
+        checks.invalid("metadata.name", &json!(object.name()), why);
     }
-    one_of(causes, object, &["spec", "scope"], "", &["Cluster", "Namespaced"]);
-    let stored = object
-        .list_at(&["spec", "versions"])
+    checks.one_of("spec.scope", &["Cluster", "Namespaced"]);
+    let versions = object.list_at(&["spec", "versions"]);
+    let stored = versions
         .iter()
-        .filter(|version| version.get("storage") == Some(&Value::Bool(true)))
-        .count();
-    if stored != 1 {
-        let versions = object.at(&["spec", "versions"]).unwrap_or(&Value::Null);
-        causes.push(Cause::invalid(
-            "spec.versions",
-            versions,
-            "must have exactly one version marked as storage version",
-        ));
+        .filter(|version| version.get("storage") == Some(&Value::Bool(true)));
+    if stored.count() != 1 {
+        let why = "must have exactly one version marked as storage version";
+        checks.invalid("spec.versions", &json!(versions), why);
     }
 }
 
 /// Fields that may not change.
-fn changes(resource: &Resource, old: &Value, new: &Value, causes: &mut Vec<Cause>) {
-    let mut fixed = |path: &[&str], why: &str| {
-        if old.at(path) != new.at(path) {
-            causes.push(Cause::invalid(
-                path.join("."),
-                new.at(path).unwrap_or(&Value::Null),
-                why,
-            ));
-        }
-    };
+fn changes(resource: &Resource, old: &Value, checks: &mut Checks<'_, '_>) {
+    let new = checks.value;
     match resource.storage.as_str() {
         "deployments.apps" | "daemonsets.apps" | "replicasets.apps" => {
-            fixed(&["spec", "selector"], IMMUTABLE)
+            checks.unchanged(old, &["spec", "selector"], IMMUTABLE);
         }
         "jobs.batch" => {
-            fixed(&["spec", "selector"], IMMUTABLE);
-            fixed(&["spec", "completionMode"], IMMUTABLE);
+            checks.unchanged(old, &["spec", "selector"], IMMUTABLE);
+            checks.unchanged(old, &["spec", "completionMode"], IMMUTABLE);
             // While it is suspended and never ran, its scheduling directives may still change.
-            let suspended = old.at(&["spec", "suspend"]) == Some(&Value::Bool(true));
-            if !suspended {
-                fixed(&["spec", "template"], IMMUTABLE);
+            if old.at(&["spec", "suspend"]) != Some(&Value::Bool(true)) {
+                checks.unchanged(old, &["spec", "template"], IMMUTABLE);
             }
         }
-        "statefulsets.apps" => {
-            const OPEN: &[&str] = &[
-                "replicas",
-                "ordinals",
-                "template",
-                "updateStrategy",
-                "revisionHistoryLimit",
-                "persistentVolumeClaimRetentionPolicy",
-                "minReadySeconds",
-            ];
-            let rest = |object: &Value| {
-                let mut spec = object.map_at(&["spec"]).cloned().unwrap_or_default();
-                spec.retain(|key, _| !OPEN.contains(&key.as_str()));
-                spec
-            };
-            if rest(old) != rest(new) {
-                causes.push(Cause::forbidden(
-                    "spec",
-                    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
-                     'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and \
-                     'minReadySeconds' are forbidden",
-                ));
-            }
-        }
+        "statefulsets.apps" => stateful_set_changes(old, checks),
         "secrets" | "configmaps" => {
             if resource.storage == "secrets" {
-                fixed(&["type"], IMMUTABLE);
+                checks.unchanged(old, &["type"], IMMUTABLE);
             }
             if old.get("immutable") == Some(&Value::Bool(true)) {
                 for part in ["immutable", "data", "binaryData"] {
                     if old.get(part) != new.get(part) {
-                        causes.push(Cause::forbidden(
-                            part,
-                            "field is immutable when `immutable` is set",
-                        ));
+                        checks.forbidden(part, "field is immutable when `immutable` is set");
                     }
                 }
             }
         }
         "services" => {
-            let (before, after) = (
-                old.str_at(&["spec", "clusterIP"]),
-                new.str_at(&["spec", "clusterIP"]),
-            );
-            let external = |object: &Value| object.str_at(&["spec", "type"]) == "ExternalName";
-            if !before.is_empty() && !after.is_empty() && before != after && !external(old) && !external(new)
-            {
-                let given = new
-                    .at(&["spec", "clusterIPs"])
-                    .cloned()
-                    .unwrap_or_else(|| json!([after]));
-                causes.push(Cause::invalid(
-                    "spec.clusterIPs[0]",
-                    &given,
-                    "may not change once set",
-                ));
+            let address = |service: &Value| service.str_at(&["spec", "clusterIP"]).to_owned();
+            let external = |service: &Value| service.str_at(&["spec", "type"]) == "ExternalName";
+            let (before, after) = (address(old), address(new));
+            let both = !before.is_empty() && !after.is_empty() && !external(old) && !external(new);
+            if both && before != after {
+                let given = json!(new.list_at(&["spec", "clusterIPs"]));
+                checks.invalid("spec.clusterIPs[0]", &given, "may not change once set");
             }
         }
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
-            fixed(&["roleRef"], "cannot change roleRef");
+            checks.unchanged(old, &["roleRef"], "cannot change roleRef");
         }
         "priorityclasses.scheduling.k8s.io" if old.get("value") != new.get("value") => {
-            causes.push(Cause::forbidden("value", "may not be changed in an update."));
+            checks.forbidden("value", "may not be changed in an update.");
         }
-        "customresourcedefinitions.apiextensions.k8s.io" => fixed(&["spec", "scope"], IMMUTABLE),
+        "customresourcedefinitions.apiextensions.k8s.io" => {
+            checks.unchanged(old, &["spec", "scope"], IMMUTABLE);
+        }
         _ => {}
+    }
+}
+
+fn stateful_set_changes(old: &Value, checks: &mut Checks<'_, '_>) {
+    const OPEN: &[&str] = &[
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ];
+    let rest = |object: &Value| {
+        let mut spec = object.map_at(&["spec"]).cloned().unwrap_or_default();
+        spec.retain(|key, _| !OPEN.contains(&key.as_str()));
+        spec
+    };
+    if rest(old) != rest(checks.value) {
+        checks.forbidden(
+            "spec",
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', \
+             'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+        );
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) fn without_server_fields(operation: Operation, object: &mut Value) {
     for key in ["uid", "resourceVersion", "generation", "managedFields"] {
         metadata.shift_remove(key);
     }
-    metadata.insert("creationTimestamp".into(), Value::Null);
+    metadata.shift_remove("creationTimestamp");
 }
 
 /// Reads an answer. The error is why the answer is not one; the call then counts as failed.

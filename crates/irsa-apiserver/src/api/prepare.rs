@@ -174,7 +174,7 @@ pub(super) fn prepare_create(resource: &Resource, object: &mut Value) {
     ] {
         metadata.shift_remove(server_owned);
     }
-    metadata.retain(|key, value| !value.is_null() || key == "creationTimestamp");
+    metadata.retain(|_, value| !value.is_null());
     metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
     metadata.insert("creationTimestamp".into(), now().into());
     if has_generation(resource) {

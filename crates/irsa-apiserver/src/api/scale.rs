@@ -4,89 +4,46 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Api, Caller, PatchKind, WriteOptions, Written};
+use super::{Api, Caller, FieldValidation, PatchKind, Place, WriteOptions, Written};
 use crate::object::{Object, ObjectExt, entry_object};
-use crate::patch::Patch;
-use crate::resources::Resource;
+use crate::patch::{self, Patch};
 use crate::status::{Cause, Result, Status};
 
 impl Api {
-    /// Reads `autoscaling/v1 Scale` of a workload.
-    ///
-    /// # Errors
-    /// 404.
-    pub fn scale(&self, resource: &str, namespace: &str, name: &str) -> Result<Value> {
-        Ok(scale_of(&self.get(resource, namespace, name)?))
-    }
-
-    /// Replaces the scale of a workload.
+    /// Replaces the scale of a workload (`patch` is `None`), or patches it.
     ///
     /// # Errors
     /// 400, 404, 409, 422.
     pub async fn put_scale(
         self: &Arc<Self>,
         caller: &Caller,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-        scale: &Value,
-        options: &WriteOptions,
-    ) -> Result<Written> {
-        self.change_scale(caller, resource, namespace, name, options, &|_| Ok(scale.clone()))
-            .await
-    }
-
-    /// Patches the scale of a workload.
-    ///
-    /// # Errors
-    /// 400, 404, 409, 422.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a request path, each of another meaning"
-    )]
-    pub async fn patch_scale(
-        self: &Arc<Self>,
-        caller: &Caller,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-        kind: PatchKind,
+        place: Place<'_>,
+        patch: Option<PatchKind>,
         body: &[u8],
         options: &WriteOptions,
     ) -> Result<Written> {
+        let resource = self.resource(place.resource)?;
         // A scale has no lists: applying and strategic merging are plain merging.
-        let patch = match kind {
-            PatchKind::Json => Patch::parse(PatchKind::Json, body)?,
-            PatchKind::Apply => Patch::merge(crate::patch::parse_yaml(body)?),
-            PatchKind::Merge | PatchKind::Strategic => Patch::parse(PatchKind::Merge, body)?,
+        let patch = match patch {
+            None => Err(patch::parse_yaml(body)?),
+            Some(PatchKind::Json) => Ok(Patch::parse(PatchKind::Json, body)?),
+            Some(PatchKind::Apply) => Ok(Patch::merge(patch::parse_yaml(body)?)),
+            Some(PatchKind::Merge | PatchKind::Strategic) => Ok(Patch::parse(PatchKind::Merge, body)?),
         };
-        let described = self.resource(resource)?;
-        self.change_scale(caller, resource, namespace, name, options, &|current| {
-            patch.apply(&described, &scale_of(current))
-        })
-        .await
-    }
-
-    async fn change_scale(
-        self: &Arc<Self>,
-        caller: &Caller,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-        options: &WriteOptions,
-        make: &(dyn Fn(&Object) -> Result<Value> + Send + Sync),
-    ) -> Result<Written> {
-        let described: Arc<Resource> = self.resource(resource)?;
         let options = WriteOptions {
-            field_validation: super::FieldValidation::Ignore,
+            field_validation: FieldValidation::Ignore,
             ..options.clone()
         };
+        let name = place.name;
         loop {
-            let current = self.get(resource, namespace, name)?;
-            let scale = make(&current)?;
+            let current = self.get(place.resource, place.namespace, name)?;
+            let scale = match &patch {
+                Ok(patch) => patch.apply(&resource, &scale_of(&current))?,
+                Err(scale) => scale.clone(),
+            };
             let version = scale.str_at(&["metadata", "resourceVersion"]);
             if !version.is_empty() && version != current.str_at(&["metadata", "resourceVersion"]) {
-                return Err(Status::modified(&described.qualified(), name));
+                return Err(Status::modified(&resource.qualified(), name));
             }
             let replicas = match scale.at(&["spec", "replicas"]) {
                 None | Some(Value::Null) => 0,
@@ -94,17 +51,18 @@ impl Api {
                     .as_i64()
                     .filter(|replicas| (0..=i64::from(i32::MAX)).contains(replicas))
                     .ok_or_else(|| {
-                        let cause =
-                            Cause::invalid("spec.replicas", value, "must be greater than or equal to 0");
+                        let why = "must be greater than or equal to 0";
+                        let cause = Cause::invalid("spec.replicas", value, why);
                         Status::invalid("Scale", "autoscaling", name, &[cause])
                     })?,
             };
             let mut next = current.value().clone();
             entry_object(&mut next, "spec").insert("replicas".into(), replicas.into());
-            match self
-                .update(caller, resource, namespace, name, "", next, &options)
-                .await
-            {
+            let place = Place {
+                subresource: "",
+                ..place
+            };
+            match self.update(caller, place, next, &options).await {
                 Err(status) if status.reason == "Conflict" && version.is_empty() => {}
                 other => return other,
             }
@@ -119,16 +77,14 @@ pub fn scale_of(object: &Object) -> Value {
         .map(|selector| selector.to_string())
         .unwrap_or_default();
     let meta = |key: &str| object.at(&["metadata", key]).cloned().unwrap_or(Value::Null);
+    let count = |path: &[&str]| object.int_at(path).unwrap_or_default();
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
         "metadata": {
             "name": object.name(), "namespace": object.namespace(), "uid": object.uid(),
             "resourceVersion": meta("resourceVersion"), "creationTimestamp": meta("creationTimestamp"),
         },
-        "spec": { "replicas": object.int_at(&["spec", "replicas"]).unwrap_or_default() },
-        "status": {
-            "replicas": object.int_at(&["status", "replicas"]).unwrap_or_default(),
-            "selector": selector,
-        },
+        "spec": { "replicas": count(&["spec", "replicas"]) },
+        "status": { "replicas": count(&["status", "replicas"]), "selector": selector },
     })
 }

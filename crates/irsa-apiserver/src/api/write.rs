@@ -13,7 +13,7 @@ use crate::managed::{self, Manager};
 use crate::object::{Object, ObjectExt, Stored, metadata_mut};
 use crate::patch;
 use crate::resources::Resource;
-use crate::status::{Result, Status};
+use crate::status::{Cause, Result, Status};
 use crate::store::StoreError;
 use crate::{defaults, validation};
 
@@ -34,7 +34,7 @@ pub enum FieldValidation {
 pub struct WriteOptions {
     /// Do everything except storing.
     pub dry_run: bool,
-    /// Who manages the fields that are written; the caller's own name for it when `None`.
+    /// Who manages the fields that are written; [`Caller::manager`] when `None`.
     pub field_manager: Option<String>,
     /// Unknown fields.
     pub field_validation: FieldValidation,
@@ -53,25 +53,94 @@ pub struct Written {
     pub warnings: Vec<String>,
 }
 
+/// The object that a write is about, or a part of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Name of the resource in the store, such as `deployments.apps`.
+    pub resource: &'a str,
+    /// Namespace; empty for cluster-scoped objects.
+    pub namespace: &'a str,
+    /// Name of the object.
+    pub name: &'a str,
+    /// `status`, `finalize`, …; empty for the object itself.
+    pub subresource: &'a str,
+}
+
 /// How often a write is tried again because somebody else wrote in between.
 const ATTEMPTS: usize = 64;
 
-type Make<'a> = dyn Fn(&Object) -> Result<Value> + Send + Sync + 'a;
+const OTHER_NAMESPACE: &str =
+    "the namespace of the provided object does not match the namespace sent on the request";
 
-struct Target<'a> {
+/// One write.
+struct Write<'a> {
     caller: &'a Caller,
     resource: &'a Resource,
     namespace: &'a str,
     name: &'a str,
     subresource: &'a str,
     options: &'a WriteOptions,
-    /// `Some` for server-side apply, whose managed fields `make` computes itself.
+    /// Server-side apply, which computes the managed fields itself.
     applied: bool,
 }
 
+/// Makes the new state of an object from the present one; may add warnings.
+type Make<'a> = dyn Fn(&Object, &mut Vec<String>) -> Result<Value> + Send + Sync + 'a;
+
+impl Write<'_> {
+    fn operation(&self, old: Option<&Object>) -> Operation {
+        if old.is_some() {
+            Operation::Update
+        } else {
+            Operation::Create
+        }
+    }
+
+    fn admission<'s>(
+        &'s self,
+        object: Value,
+        old: Option<&'s Object>,
+        place: (&'s str, &'s str),
+    ) -> AdmissionRequest<'s> {
+        let operation = self.operation(old);
+        let mut options = json!({
+            "kind": if old.is_some() { "UpdateOptions" } else { "CreateOptions" }, "apiVersion": "meta.k8s.io/v1",
+        });
+        if self.options.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        if let Some(manager) = &self.options.field_manager {
+            options["fieldManager"] = manager.as_str().into();
+        }
+        AdmissionRequest {
+            operation,
+            resource: self.resource,
+            subresource: self.subresource,
+            namespace: place.0,
+            name: place.1,
+            object: Some(object),
+            old: old.map(|old| old.value()),
+            caller: self.caller,
+            dry_run: self.options.dry_run,
+            options,
+        }
+    }
+
+    fn manager(&self) -> Manager {
+        let chosen = self.options.field_manager.as_ref();
+        Manager {
+            name: chosen.unwrap_or(&self.caller.manager).clone(),
+            subresource: self.subresource.to_owned(),
+        }
+    }
+
+    fn invalid(&self, name: &str, causes: &[Cause]) -> Status {
+        Status::invalid(&self.resource.kind, &self.resource.group, name, causes)
+    }
+}
+
 impl Api {
-    /// Creates an object. Its namespace is `namespace`; name or generateName, `apiVersion` and `kind` may be left to
-    /// this call where the resource tells them.
+    /// Creates an object. Its namespace is `namespace`; `apiVersion` and `kind` may be left out.
     ///
     /// # Errors
     /// A [`Status`] as Kubernetes answers: exists already, invalid, refused by admission, no such namespace.
@@ -84,19 +153,22 @@ impl Api {
         options: &WriteOptions,
     ) -> Result<Written> {
         let resource = self.resource(resource)?;
-        self.create_in(caller, &resource, namespace, object, options, false)
-            .await
+        let write = Write {
+            caller,
+            resource: &resource,
+            namespace,
+            name: "",
+            subresource: "",
+            options,
+            applied: false,
+        };
+        self.insert(&write, object).await
     }
 
-    async fn create_in(
-        self: &Arc<Self>,
-        caller: &Caller,
-        resource: &Arc<Resource>,
-        namespace: &str,
-        mut object: Value,
-        options: &WriteOptions,
-        applied: bool,
-    ) -> Result<Written> {
+    async fn insert(self: &Arc<Self>, write: &Write<'_>, mut object: Value) -> Result<Written> {
+        let &Write {
+            resource, options, ..
+        } = write;
         let mut warnings = Vec::new();
         check_kind(resource, &mut object)?;
         check_fields(resource, &mut object, options.field_validation, &mut warnings)?;
@@ -105,44 +177,26 @@ impl Api {
                 "resourceVersion should not be set on objects to be created",
             ));
         }
-        self.prepare_namespace(resource, namespace, &mut object)?;
+        set_namespace(write, &mut object)?;
+        self.check_namespace(resource, write.namespace)?;
         let generated = object.name().is_empty() && !object.str_at(&["metadata", "generateName"]).is_empty();
         if object.name().is_empty() && !generated {
-            return Err(Status::invalid(
-                &resource.kind,
-                &resource.group,
-                "",
-                &[crate::status::Cause::required(
-                    "metadata.name",
-                    "name or generateName is required",
-                )],
-            ));
+            let cause = Cause::required("metadata.name", "name or generateName is required");
+            return Err(write.invalid("", &[cause]));
         }
-        // Ahead of admission, so that webhooks are not asked about an object that cannot be.
+        // Before admission, so that webhooks are not asked about an object that cannot be.
+        let storage = &resource.storage;
         if !generated
             && self
                 .store
-                .get(&resource.storage, object.namespace(), object.name())
+                .get(storage, object.namespace(), object.name())
                 .is_some()
         {
             return Err(Status::already_exists(&resource.qualified(), object.name()));
         }
         prepare_create(resource, &mut object);
         defaults::apply(resource, &mut object);
-
-        let object = self
-            .admit(
-                caller,
-                resource,
-                "",
-                Operation::Create,
-                object,
-                None,
-                options,
-                &mut warnings,
-            )
-            .await?;
-        let mut object = object;
+        let mut object = self.admit(write, object, None, &mut warnings).await?;
         // After mutating admission, as in Kubernetes: webhooks see only `generateName`.
         if generated && object.name().is_empty() {
             generate_name(&mut object);
@@ -150,41 +204,26 @@ impl Api {
         defaults::apply(resource, &mut object);
         let causes = validation::create(resource, &object);
         if !causes.is_empty() {
-            return Err(Status::invalid(
-                &resource.kind,
-                &resource.group,
-                object.name(),
-                &causes,
-            ));
+            return Err(write.invalid(object.name(), &causes));
         }
-        self.validate_admission(
-            caller,
-            resource,
-            "",
-            Operation::Create,
-            &object,
-            None,
-            options,
-            &mut warnings,
-        )
-        .await?;
+        self.validate(write, &object, None, &mut warnings).await?;
         // The namespace may have begun to go while admission was asked.
         self.check_namespace(resource, object.namespace())?;
-        self.assign_addresses(resource, None, &mut object)?;
-        if !applied {
-            let manager = manager(caller, options, "");
-            managed::record_update(resource, None, &mut object, &manager);
+        self.assign_address(resource, None, &mut object)?;
+        if !write.applied {
+            managed::record_update(resource, None, &mut object, &write.manager());
         }
+        let created = |object| Written {
+            object,
+            created: true,
+            warnings,
+        };
         if options.dry_run {
-            return Ok(Written {
-                object: Arc::new(Stored::new(object, 0)),
-                created: true,
-                warnings,
-            });
+            return Ok(created(Arc::new(Stored::new(object, 0))));
         }
         let mut attempts = 0;
         let stored = loop {
-            match self.store.create(&resource.storage, object.clone()) {
+            match self.store.create(storage, object.clone()) {
                 Ok(stored) => break stored,
                 Err(StoreError::Exists) if generated && attempts < 8 => {
                     attempts += 1;
@@ -193,68 +232,42 @@ impl Api {
                 Err(error) => return Err(error.status(&resource.qualified(), object.name())),
             }
         };
-        if resource.plural == "customresourcedefinitions" {
-            self.registry.define(stored.value());
-        }
-        Ok(Written {
-            object: stored,
-            created: true,
-            warnings,
-        })
+        self.serve_definition(resource, &stored);
+        Ok(created(stored))
     }
 
-    /// Replaces an object (`PUT`), or with `subresource` a part of it (`status`, `finalize`). The resource version in
-    /// the object, when there is one, must be the present one.
+    /// Replaces an object (`PUT`) or a part of it. The resource version in the object, when there is one, must be the
+    /// present one.
     ///
     /// # Errors
     /// 404, 409, 422 and what admission refuses.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a request path, each of another meaning"
-    )]
     pub async fn update(
         self: &Arc<Self>,
         caller: &Caller,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-        subresource: &str,
+        place: Place<'_>,
         mut object: Value,
         options: &WriteOptions,
     ) -> Result<Written> {
-        let resource = self.resource(resource)?;
+        let resource = self.resource(place.resource)?;
+        let write = at(caller, &resource, place, options);
         let mut warnings = Vec::new();
         check_kind(&resource, &mut object)?;
         check_fields(&resource, &mut object, options.field_validation, &mut warnings)?;
-        if !object.name().is_empty() && object.name() != name {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({}) does not match the name on the URL ({name})",
-                object.name()
-            )));
+        set_name(&write, &mut object)?;
+        if resource.namespaced && !object.namespace().is_empty() && object.namespace() != place.namespace {
+            return Err(Status::bad_request(OTHER_NAMESPACE));
         }
-        if resource.namespaced && !object.namespace().is_empty() && object.namespace() != namespace {
-            return Err(Status::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
-        metadata_mut(&mut object).insert("name".into(), name.into());
-        if resource.plural == "leases" && self.store.get(&resource.storage, namespace, name).is_none() {
-            return self
-                .create_in(caller, &resource, namespace, object, options, false)
-                .await;
-        }
-        let target = Target {
-            caller,
-            resource: &resource,
-            namespace,
-            name,
-            subresource,
-            options,
-            applied: false,
+        let written = if resource.plural == "leases"
+            && self
+                .store
+                .get(place.resource, place.namespace, place.name)
+                .is_none()
+        {
+            self.insert(&write, object).await
+        } else {
+            self.rewrite(&write, &|_, _| Ok(object.clone())).await
         };
-        let mut written = self.rewrite(&target, &|_| Ok(object.clone())).await?;
-        written.warnings.splice(0..0, warnings);
-        Ok(written)
+        prepend(written, warnings)
     }
 
     /// Changes an object with a closure, again and again until nobody else wrote in between. With `subresource`
@@ -271,21 +284,18 @@ impl Api {
         subresource: &str,
         change: impl Fn(&mut Value) -> Result<()> + Send + Sync,
     ) -> Result<Written> {
+        let place = Place {
+            resource,
+            namespace,
+            name,
+            subresource,
+        };
         let resource = self.resource(resource)?;
         let options = WriteOptions {
             field_validation: FieldValidation::Ignore,
             ..WriteOptions::default()
         };
-        let target = Target {
-            caller,
-            resource: &resource,
-            namespace,
-            name,
-            subresource,
-            options: &options,
-            applied: false,
-        };
-        self.rewrite(&target, &|current| {
+        self.rewrite(&at(caller, &resource, place, &options), &|current, _| {
             let mut next = current.value().clone();
             change(&mut next)?;
             Ok(next)
@@ -297,26 +307,19 @@ impl Api {
     ///
     /// # Errors
     /// 400 for a patch that cannot be read or applied, 404, 409, 422 and what admission refuses.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a request path, each of another meaning"
-    )]
     pub async fn patch(
         self: &Arc<Self>,
         caller: &Caller,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-        subresource: &str,
+        place: Place<'_>,
         kind: PatchKind,
         body: &[u8],
         options: &WriteOptions,
     ) -> Result<Written> {
-        let resource = self.resource(resource)?;
+        let resource = self.resource(place.resource)?;
+        let mut write = at(caller, &resource, place, options);
         if kind == PatchKind::Apply {
-            return self
-                .apply(caller, &resource, namespace, name, subresource, body, options)
-                .await;
+            write.applied = true;
+            return self.apply(&write, body).await;
         }
         let parsed = patch::Patch::parse(kind, body)?;
         if kind == PatchKind::Strategic && resource.custom.is_some() {
@@ -324,230 +327,118 @@ impl Api {
                 "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
             ));
         }
-        let target = Target {
-            caller,
-            resource: &resource,
-            namespace,
-            name,
-            subresource,
-            options,
-            applied: false,
-        };
-        let warnings = parking_lot::Mutex::new(Vec::new());
-        let mut written = self
-            .rewrite(&target, &|current| {
-                let mut next = parsed.apply(&resource, current.value())?;
-                let mut found = Vec::new();
-                check_patched(
-                    &resource,
-                    &mut next,
-                    options.field_validation,
-                    &parsed,
-                    &mut found,
-                )?;
-                *warnings.lock() = found;
-                Ok(next)
-            })
-            .await?;
-        written.warnings.splice(0..0, warnings.into_inner());
-        Ok(written)
+        self.rewrite(&write, &|current, warnings| {
+            let mut next = parsed.apply(&resource, current.value())?;
+            let validation = options.field_validation;
+            check_patched(&resource, &mut next, validation, &parsed, warnings)?;
+            Ok(next)
+        })
+        .await
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a request path, each of another meaning"
-    )]
-    async fn apply(
-        self: &Arc<Self>,
-        caller: &Caller,
-        resource: &Arc<Resource>,
-        namespace: &str,
-        name: &str,
-        subresource: &str,
-        body: &[u8],
-        options: &WriteOptions,
-    ) -> Result<Written> {
+    async fn apply(self: &Arc<Self>, write: &Write<'_>, body: &[u8]) -> Result<Written> {
+        let &Write {
+            resource, options, ..
+        } = write;
+        if options.field_manager.as_ref().is_none_or(String::is_empty) {
+            let cause = Cause::required("fieldManager", "is required for apply patch");
+            return Err(Status::invalid("PatchOptions", "meta.k8s.io", "", &[cause]));
+        }
         let mut warnings = Vec::new();
-        let Some(field_manager) = options
-            .field_manager
-            .clone()
-            .filter(|manager| !manager.is_empty())
-        else {
-            return Err(Status::invalid(
-                "PatchOptions",
-                "meta.k8s.io",
-                "",
-                &[crate::status::Cause::required(
-                    "fieldManager",
-                    "is required for apply patch",
-                )],
-            ));
-        };
         let mut applied = patch::parse_yaml(body)?;
         check_kind(resource, &mut applied)?;
         check_fields(resource, &mut applied, options.field_validation, &mut warnings)?;
         if !applied.list_at(&["metadata", "managedFields"]).is_empty() {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
-        if !applied.name().is_empty() && applied.name() != name {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({}) does not match the name on the URL ({name})",
-                applied.name()
-            )));
-        }
-        metadata_mut(&mut applied).insert("name".into(), name.into());
+        set_name(write, &mut applied)?;
         // What this request cannot change is not managed by it either.
         if let Some(map) = applied.as_object_mut() {
-            if subresource == "status" {
+            if write.subresource == "status" {
                 map.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
             } else if resource.has("status") {
                 map.shift_remove("status");
             }
         }
-        if resource.namespaced {
-            if !applied.namespace().is_empty() && applied.namespace() != namespace {
-                return Err(Status::bad_request(
-                    "the namespace of the provided object does not match the namespace sent on the request",
-                ));
-            }
-            metadata_mut(&mut applied).insert("namespace".into(), namespace.into());
-        }
-        let manager = Manager {
-            name: field_manager,
-            subresource: subresource.to_owned(),
-        };
-
+        set_namespace(write, &mut applied)?;
+        let manager = write.manager();
+        let version = applied.str_at(&["metadata", "resourceVersion"]);
+        let qualified = resource.qualified();
         for _ in 0..ATTEMPTS {
-            if self.store.get(&resource.storage, namespace, name).is_none() {
-                if !subresource.is_empty() || !applied.str_at(&["metadata", "resourceVersion"]).is_empty() {
-                    return Err(Status::not_found(&resource.qualified(), name));
-                }
-                let mut object = applied.clone();
-                managed::record_first_apply(resource, &mut object, &manager);
-                match self
-                    .create_in(caller, resource, namespace, object, options, true)
-                    .await
-                {
-                    // Somebody was faster: apply to theirs.
-                    Err(status) if status.reason == "AlreadyExists" => continue,
-                    other => {
-                        return other.map(|mut written| {
-                            written.warnings.splice(0..0, warnings);
-                            written
-                        });
-                    }
-                }
+            let exists = self
+                .store
+                .get(&resource.storage, write.namespace, write.name)
+                .is_some();
+            if !exists && (!write.subresource.is_empty() || !version.is_empty()) {
+                return Err(Status::not_found(&qualified, write.name));
             }
-            let target = Target {
-                caller,
-                resource,
-                namespace,
-                name,
-                subresource,
-                options,
-                applied: true,
-            };
-            let result = self
-                .rewrite(&target, &|current| {
-                    let wanted = applied.str_at(&["metadata", "resourceVersion"]);
-                    if !wanted.is_empty() && wanted != current.str_at(&["metadata", "resourceVersion"]) {
-                        return Err(Status::modified(&resource.qualified(), name));
+            let written = if exists {
+                self.rewrite(write, &|current, _| {
+                    if !version.is_empty() && version != current.str_at(&["metadata", "resourceVersion"]) {
+                        return Err(Status::modified(&qualified, write.name));
                     }
                     managed::apply(resource, current.value(), &applied, &manager, options.force)
                 })
-                .await;
-            return result.map(|mut written| {
-                written.warnings.splice(0..0, warnings);
-                written
-            });
+                .await
+            } else {
+                let mut object = applied.clone();
+                managed::record_first_apply(resource, &mut object, &manager);
+                self.insert(write, object).await
+            };
+            match written {
+                // Somebody was faster: apply to theirs.
+                Err(status) if !exists && status.reason == "AlreadyExists" => {}
+                written => return prepend(written, warnings),
+            }
         }
-        Err(Status::modified(&resource.qualified(), name))
+        Err(Status::modified(&qualified, write.name))
     }
 
-    async fn rewrite(self: &Arc<Self>, target: &Target<'_>, make: &Make<'_>) -> Result<Written> {
-        let &Target {
-            caller,
+    async fn rewrite(self: &Arc<Self>, write: &Write<'_>, make: &Make<'_>) -> Result<Written> {
+        let &Write {
             resource,
-            namespace,
             name,
             subresource,
-            options,
-            applied,
-        } = target;
+            ..
+        } = write;
         let storage = &resource.storage;
         let qualified = resource.qualified();
         for _ in 0..ATTEMPTS {
-            let Some(current) = self.store.get(storage, namespace, name) else {
+            let Some(current) = self.store.get(storage, write.namespace, name) else {
                 return Err(Status::not_found(&qualified, name));
             };
             let mut warnings = Vec::new();
-            let mut next = make(&current)?;
+            let mut next = make(&current, &mut warnings)?;
             check_identity(&qualified, &current, &next)?;
             prepare_update(resource, subresource, &current, &mut next);
             defaults::apply(resource, &mut next);
-            let mut next = self
-                .admit(
-                    caller,
-                    resource,
-                    subresource,
-                    Operation::Update,
-                    next,
-                    Some(&current),
-                    options,
-                    &mut warnings,
-                )
-                .await?;
+            let mut next = self.admit(write, next, Some(&current), &mut warnings).await?;
             // Admission may not touch what belongs to the server.
             prepare_update(resource, subresource, &current, &mut next);
             defaults::apply(resource, &mut next);
             let causes = validation::update(resource, subresource, current.value(), &next);
             if !causes.is_empty() {
-                return Err(Status::invalid(&resource.kind, &resource.group, name, &causes));
+                return Err(write.invalid(name, &causes));
             }
-            self.validate_admission(
-                caller,
-                resource,
-                subresource,
-                Operation::Update,
-                &next,
-                Some(&current),
-                options,
-                &mut warnings,
-            )
-            .await?;
-            self.assign_addresses(resource, Some(current.value()), &mut next)?;
-            if !applied {
-                let manager = manager(caller, options, subresource);
-                managed::record_update(resource, Some(current.value()), &mut next, &manager);
+            self.validate(write, &next, Some(&current), &mut warnings).await?;
+            self.assign_address(resource, Some(current.value()), &mut next)?;
+            if !write.applied {
+                managed::record_update(resource, Some(current.value()), &mut next, &write.manager());
             }
             bump_generation(resource, &current, &mut next);
-            if same_state(current.value(), &next) {
-                return Ok(Written {
-                    object: current,
-                    created: false,
-                    warnings,
-                });
-            }
-            if options.dry_run {
-                let object = Arc::new(Stored::new(next, current.version()));
-                return Ok(Written {
-                    object,
-                    created: false,
-                    warnings,
-                });
-            }
-            let result = if may_go(storage, &next) {
+            let stored = if same_state(current.value(), &next) {
+                Ok(current)
+            } else if write.options.dry_run {
+                Ok(Arc::new(Stored::new(next, current.version())))
+            } else if may_go(storage, &next) {
                 // The last finalizer went: so does the object.
                 self.remove(storage, &current, false)
             } else {
                 self.store.update(storage, next, Some(current.version()))
             };
-            match result {
+            match stored {
                 Ok(object) => {
-                    if resource.plural == "customresourcedefinitions" && object.deletion_timestamp().is_none()
-                    {
-                        self.registry.define(object.value());
-                    }
+                    self.serve_definition(resource, &object);
                     return Ok(Written {
                         object,
                         created: false,
@@ -561,91 +452,46 @@ impl Api {
         Err(Status::modified(&qualified, name))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what admission has to know of a request"
-    )]
+    /// Mutating admission.
     async fn admit(
         self: &Arc<Self>,
-        caller: &Caller,
-        resource: &Resource,
-        subresource: &str,
-        operation: Operation,
+        write: &Write<'_>,
         object: Value,
         old: Option<&Object>,
-        options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Value> {
         let Some(admission) = self.admission.get() else {
             return Ok(object);
         };
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
-        let request = AdmissionRequest {
-            operation,
-            resource,
-            subresource,
-            namespace: &namespace,
-            name: &name,
-            object: Some(object),
-            old: old.map(|old| old.value()),
-            caller,
-            dry_run: options.dry_run,
-            options: options_json(operation, options),
-        };
+        let request = write.admission(object, old, (&namespace, &name));
         let admitted = admission.admit(self, request).await?;
         warnings.extend(admitted.warnings);
-        admitted
-            .object
-            .ok_or_else(|| Status::internal("admission returned no object"))
+        let object = admitted.object;
+        object.ok_or_else(|| Status::internal("admission returned no object"))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what admission has to know of a request"
-    )]
-    async fn validate_admission(
+    /// Validating admission.
+    async fn validate(
         self: &Arc<Self>,
-        caller: &Caller,
-        resource: &Resource,
-        subresource: &str,
-        operation: Operation,
+        write: &Write<'_>,
         object: &Value,
         old: Option<&Object>,
-        options: &WriteOptions,
         warnings: &mut Vec<String>,
     ) -> Result<()> {
-        let Some(admission) = self.admission.get() else {
-            return Ok(());
-        };
-        let request = AdmissionRequest {
-            operation,
-            resource,
-            subresource,
-            namespace: object.namespace(),
-            name: object.name(),
-            object: Some(object.clone()),
-            old: old.map(|old| old.value()),
-            caller,
-            dry_run: options.dry_run,
-            options: options_json(operation, options),
-        };
-        warnings.extend(admission.validate(self, &request).await?);
+        if let Some(admission) = self.admission.get() {
+            let place = (object.namespace(), object.name());
+            let request = write.admission(object.clone(), old, place);
+            warnings.extend(admission.validate(self, &request).await?);
+        }
         Ok(())
     }
 
-    fn prepare_namespace(&self, resource: &Resource, namespace: &str, object: &mut Value) -> Result<()> {
-        let given = object.namespace().to_owned();
-        if !resource.namespaced {
-            metadata_mut(object).shift_remove("namespace");
-            return Ok(());
+    /// A new or changed CustomResourceDefinition is served at once.
+    fn serve_definition(&self, resource: &Resource, object: &Object) {
+        if resource.plural == "customresourcedefinitions" && object.deletion_timestamp().is_none() {
+            self.registry.define(object.value());
         }
-        if !given.is_empty() && given != namespace {
-            return Err(Status::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
-        metadata_mut(object).insert("namespace".into(), namespace.into());
-        self.check_namespace(resource, namespace)
     }
 
     fn check_namespace(&self, resource: &Resource, namespace: &str) -> Result<()> {
@@ -655,89 +501,93 @@ impl Api {
         let Some(found) = self.store.get("namespaces", "", namespace) else {
             return Err(Status::not_found("namespaces", namespace));
         };
-        if found.deletion_timestamp().is_some() {
-            let mut status = Status::forbidden(
-                &resource.qualified(),
-                "",
-                &format!(
-                    "unable to create new content in namespace {namespace} because it is being terminated"
-                ),
-            );
-            if let Some(details) = &mut status.details {
-                details["causes"] = json!([{
-                    "reason": "NamespaceTerminating",
-                    "message": format!("namespace {namespace} is being terminated"),
-                    "field": "metadata.namespace",
-                }]);
-            }
-            return Err(status);
+        if found.deletion_timestamp().is_none() {
+            return Ok(());
         }
-        Ok(())
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let mut status = Status::forbidden(&resource.qualified(), "", &why);
+        if let Some(details) = &mut status.details {
+            details["causes"] = json!([{
+                "reason": "NamespaceTerminating",
+                "message": format!("namespace {namespace} is being terminated"),
+                "field": "metadata.namespace",
+            }]);
+        }
+        Err(status)
     }
 
-    fn assign_addresses(&self, resource: &Resource, old: Option<&Value>, object: &mut Value) -> Result<()> {
+    /// Gives a service its cluster IP.
+    fn assign_address(&self, resource: &Resource, old: Option<&Value>, object: &mut Value) -> Result<()> {
         if resource.storage != "services" || object.str_at(&["spec", "type"]) == "ExternalName" {
             return Ok(());
         }
         let wanted = object.str_at(&["spec", "clusterIP"]).to_owned();
-        if let Some(old) = old
-            .map(|old| old.str_at(&["spec", "clusterIP"]))
-            .filter(|old| !old.is_empty())
-            && (wanted.is_empty() || wanted == old)
-        {
-            let address = old.to_owned();
-            set_address(object, address);
-            return Ok(());
-        }
-        let address = match wanted.as_str() {
-            "None" => wanted,
-            "" => self
-                .services
-                .take()
-                .ok_or_else(|| Status::internal("the service network has no free address"))?,
-            _ if self.services.take_this(&wanted) => wanted,
-            _ => {
-                let cause = crate::status::Cause::invalid(
-                    "spec.clusterIPs",
-                    &json!([wanted]),
-                    "failed to allocate IP: the provided IP is not in the valid range or already allocated",
-                );
-                return Err(Status::invalid("Service", "", object.name(), &[cause]));
-            }
+        let had = old.map_or("", |old| old.str_at(&["spec", "clusterIP"]));
+        let address = if !had.is_empty() && (wanted.is_empty() || wanted == had) {
+            had.to_owned()
+        } else if wanted == "None" || (!wanted.is_empty() && self.services.take_this(&wanted)) {
+            wanted
+        } else if wanted.is_empty() {
+            let taken = self.services.take();
+            taken.ok_or_else(|| Status::internal("the service network has no free address"))?
+        } else {
+            let why = "failed to allocate IP: the provided IP is not in the valid range or already allocated";
+            let cause = Cause::invalid("spec.clusterIPs", &json!([wanted]), why);
+            return Err(Status::invalid("Service", "", object.name(), &[cause]));
         };
-        set_address(object, address);
+        let spec = crate::object::entry_object(object, "spec");
+        spec.insert("clusterIPs".into(), json!([address]));
+        spec.insert("clusterIP".into(), address.into());
         Ok(())
     }
 }
 
-fn set_address(service: &mut Value, address: String) {
-    let spec = crate::object::entry_object(service, "spec");
-    spec.insert("clusterIPs".into(), json!([address]));
-    spec.insert("clusterIP".into(), address.into());
+fn at<'a>(
+    caller: &'a Caller,
+    resource: &'a Resource,
+    place: Place<'a>,
+    options: &'a WriteOptions,
+) -> Write<'a> {
+    Write {
+        caller,
+        resource,
+        namespace: place.namespace,
+        name: place.name,
+        subresource: place.subresource,
+        options,
+        applied: false,
+    }
 }
 
-fn options_json(operation: Operation, options: &WriteOptions) -> Value {
-    let kind = if operation == Operation::Create {
-        "CreateOptions"
+/// The warnings of reading come before those of writing.
+fn prepend(written: Result<Written>, warnings: Vec<String>) -> Result<Written> {
+    let mut written = written?;
+    written.warnings.splice(0..0, warnings);
+    Ok(written)
+}
+
+/// The name of the path is the object's name.
+fn set_name(write: &Write<'_>, object: &mut Value) -> Result<()> {
+    if !object.name().is_empty() && object.name() != write.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({}) does not match the name on the URL ({})",
+            object.name(),
+            write.name
+        )));
+    }
+    metadata_mut(object).insert("name".into(), write.name.into());
+    Ok(())
+}
+
+/// The namespace of the path is the object's namespace.
+fn set_namespace(write: &Write<'_>, object: &mut Value) -> Result<()> {
+    if !write.resource.namespaced {
+        metadata_mut(object).shift_remove("namespace");
+    } else if !object.namespace().is_empty() && object.namespace() != write.namespace {
+        return Err(Status::bad_request(OTHER_NAMESPACE));
     } else {
-        "UpdateOptions"
-    };
-    let mut value = json!({ "kind": kind, "apiVersion": "meta.k8s.io/v1" });
-    if options.dry_run {
-        value["dryRun"] = json!(["All"]);
+        metadata_mut(object).insert("namespace".into(), write.namespace.into());
     }
-    if let Some(manager) = &options.field_manager {
-        value["fieldManager"] = manager.as_str().into();
-    }
-    value
-}
-
-fn manager(caller: &Caller, options: &WriteOptions, subresource: &str) -> Manager {
-    Manager {
-        name: options
-            .field_manager
-            .clone()
-            .unwrap_or_else(|| caller.manager.clone()),
-        subresource: subresource.to_owned(),
-    }
+    Ok(())
 }

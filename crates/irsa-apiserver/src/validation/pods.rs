@@ -2,236 +2,117 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{check, one_of};
+use super::checks::Checks;
 use crate::object::ObjectExt;
 use crate::status::Cause;
 use irsa_core::names;
 
-/// Shortest and longest life of a projected token, in seconds.
-const TOKEN_SECONDS: (i64, i64) = (600, 1 << 32);
-
 /// What is wrong with the spec of a pod.
-pub(super) fn spec(spec: &Value, field: &str, causes: &mut Vec<Cause>) {
+pub(super) fn spec(spec: &mut Checks<'_, '_>) {
     let mut volumes = HashSet::new();
-    for (index, volume) in spec.list_at(&["volumes"]).iter().enumerate() {
-        let at = format!("{field}.volumes[{index}]");
-        let name = volume.str_at(&["name"]);
-        if name.is_empty() {
-            causes.push(Cause::required(format!("{at}.name"), ""));
-        } else {
-            check(causes, format!("{at}.name"), name, names::dns_label(name));
+    spec.each("volumes", |volume| {
+        let name = volume.name("name", names::dns_label);
+        volume.unique("name", name, &mut volumes);
+        let fields = volume.value.as_object().map_or(0, serde_json::Map::len);
+        if fields > 2 {
+            volume.forbidden("", "may not specify more than 1 volume type");
         }
-        if !volumes.insert(name) {
-            causes.push(Cause::duplicate(format!("{at}.name"), &Value::from(name)));
-        }
-        let sources = volume
-            .as_object()
-            .map_or(0, |map| map.keys().filter(|key| *key != "name").count());
-        if sources > 1 {
-            causes.push(Cause::forbidden(&at, "may not specify more than 1 volume type"));
-        }
-        for (source, token) in volume.list_at(&["projected", "sources"]).iter().enumerate() {
-            let Some(token) = token.get("serviceAccountToken") else {
-                continue;
-            };
-            token_source(
-                token,
-                &format!("{at}.projected.sources[{source}].serviceAccountToken"),
-                causes,
-            );
-        }
-    }
-    let containers = spec.list_at(&["containers"]);
-    if containers.is_empty() {
-        causes.push(Cause::required(format!("{field}.containers"), ""));
+        let mut projected = volume.child("projected");
+        projected.each("sources", |source| {
+            token_source(&mut source.child("serviceAccountToken"))
+        });
+    });
+    if spec.value.list_at(&["containers"]).is_empty() {
+        spec.require("containers", "");
     }
     let mut seen = HashSet::new();
     for list in ["initContainers", "containers", "ephemeralContainers"] {
-        for (index, one) in spec.list_at(&[list]).iter().enumerate() {
-            let at = format!("{field}.{list}[{index}]");
-            container(one, &at, &volumes, causes);
-            let name = one.str_at(&["name"]);
-            if !name.is_empty() && !seen.insert(name) {
-                causes.push(Cause::duplicate(format!("{at}.name"), &Value::from(name)));
-            }
+        spec.each(list, |one| {
+            container(one, &volumes);
+            one.unique("name", one.value.str_at(&["name"]), &mut seen);
             if list == "initContainers" {
-                one_of(
-                    causes,
-                    one,
-                    &["restartPolicy"],
-                    &at,
-                    &["Always", "Never", "OnFailure"],
-                );
+                one.one_of("restartPolicy", &["Always", "Never", "OnFailure"]);
             }
-        }
+        });
     }
-    one_of(
-        causes,
-        spec,
-        &["restartPolicy"],
-        field,
-        &["Always", "Never", "OnFailure"],
-    );
-    one_of(
-        causes,
-        spec,
-        &["dnsPolicy"],
-        field,
-        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
-    );
+    spec.one_of("restartPolicy", &["Always", "Never", "OnFailure"]);
+    let policies = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+    spec.one_of("dnsPolicy", &policies);
     for key in ["serviceAccountName", "nodeName", "priorityClassName"] {
-        let value = spec.str_at(&[key]);
+        let value = spec.value.str_at(&[key]);
         if !value.is_empty() {
-            check(
-                causes,
-                format!("{field}.{key}"),
-                value,
-                names::dns_subdomain(value),
-            );
+            spec.text(key, value, names::dns_subdomain(value));
         }
     }
-    for (key, value) in spec.map_at(&["nodeSelector"]).into_iter().flatten() {
+    for (key, value) in spec.value.map_at(&["nodeSelector"]).into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
-        check(
-            causes,
-            format!("{field}.nodeSelector"),
-            key,
-            names::qualified_name(key),
-        );
-        check(
-            causes,
-            format!("{field}.nodeSelector"),
-            value,
-            names::label_value(value),
-        );
+        spec.text("nodeSelector", key, names::qualified_name(key));
+        spec.text("nodeSelector", value, names::label_value(value));
     }
-    if let Some(seconds) = spec.get("activeDeadlineSeconds")
-        && seconds.as_i64().is_some_and(|seconds| seconds < 1)
-    {
-        causes.push(Cause::invalid(
-            format!("{field}.activeDeadlineSeconds"),
-            seconds,
-            "must be between 1 and 2147483647, inclusive",
-        ));
-    }
-}
-
-fn token_source(token: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let path = token.str_at(&["path"]);
-    if path.is_empty() {
-        causes.push(Cause::required(format!("{at}.path"), ""));
-    } else if path.starts_with('/') || path.split('/').any(|part| part == "..") {
-        causes.push(Cause::invalid(
-            format!("{at}.path"),
-            &Value::from(path),
-            "must be a relative path without '..'",
-        ));
-    }
-    if let Some(given) = token.get("expirationSeconds") {
-        let seconds = given.as_i64().unwrap_or_default();
-        let field = format!("{at}.expirationSeconds");
-        if seconds < TOKEN_SECONDS.0 {
-            causes.push(Cause::invalid(
-                field,
-                given,
-                "may not specify a duration less than 10 minutes",
-            ));
-        } else if seconds > TOKEN_SECONDS.1 {
-            causes.push(Cause::invalid(
-                field,
-                given,
-                "may not specify a duration larger than 2^32 seconds",
-            ));
-        }
-    }
-}
-
-fn container(container: &Value, at: &str, volumes: &HashSet<&str>, causes: &mut Vec<Cause>) {
-    let name = container.str_at(&["name"]);
-    if name.is_empty() {
-        causes.push(Cause::required(format!("{at}.name"), ""));
-    } else {
-        check(causes, format!("{at}.name"), name, names::dns_label(name));
-    }
-    let image = container.str_at(&["image"]);
-    if image.is_empty() {
-        causes.push(Cause::required(format!("{at}.image"), ""));
-    } else if image.trim() != image {
-        let why = "must not have leading or trailing whitespace";
-        causes.push(Cause::invalid(format!("{at}.image"), &Value::from(image), why));
-    }
-    one_of(
-        causes,
-        container,
-        &["imagePullPolicy"],
-        at,
-        &["Always", "IfNotPresent", "Never"],
+    let most = i64::from(i32::MAX);
+    spec.range(
+        "activeDeadlineSeconds",
+        1..=most,
+        "must be between 1 and 2147483647, inclusive",
     );
-    let mut port_names = HashSet::new();
-    for (index, port) in container.list_at(&["ports"]).iter().enumerate() {
-        let at = format!("{at}.ports[{index}]");
-        port_number(port.get("containerPort"), &format!("{at}.containerPort"), causes);
-        one_of(causes, port, &["protocol"], &at, &["SCTP", "TCP", "UDP"]);
-        let name = port.str_at(&["name"]);
-        if !name.is_empty() && !port_names.insert(name) {
-            causes.push(Cause::duplicate(format!("{at}.name"), &Value::from(name)));
-        }
-    }
-    for (index, variable) in container.list_at(&["env"]).iter().enumerate() {
-        let at = format!("{at}.env[{index}]");
-        let name = variable.str_at(&["name"]);
-        if name.is_empty() {
-            causes.push(Cause::required(format!("{at}.name"), ""));
-        } else {
-            check(
-                causes,
-                format!("{at}.name"),
-                name,
-                names::environment_variable(name),
-            );
-        }
-        if !variable.str_at(&["value"]).is_empty() && variable.get("valueFrom").is_some() {
-            let why = "may not be specified when `value` is not empty";
-            causes.push(Cause::invalid(format!("{at}.valueFrom"), &Value::from(""), why));
-        }
-    }
-    let mut paths = HashSet::new();
-    for (index, mount) in container.list_at(&["volumeMounts"]).iter().enumerate() {
-        let at = format!("{at}.volumeMounts[{index}]");
-        let volume = mount.str_at(&["name"]);
-        if volume.is_empty() {
-            causes.push(Cause::required(format!("{at}.name"), ""));
-        } else if !volumes.contains(volume) {
-            causes.push(Cause::not_found(format!("{at}.name"), &Value::from(volume)));
-        }
-        let path = mount.str_at(&["mountPath"]);
-        if path.is_empty() {
-            causes.push(Cause::required(format!("{at}.mountPath"), ""));
-        } else if !paths.insert(path) {
-            causes.push(Cause::invalid(
-                format!("{at}.mountPath"),
-                &Value::from(path),
-                "must be unique",
-            ));
-        }
-    }
 }
 
-/// A port between 1 and 65535 must be there.
-pub(super) fn port_number(port: Option<&Value>, field: &str, causes: &mut Vec<Cause>) {
-    match port {
-        None => causes.push(Cause::required(field, "")),
-        Some(value) if !value.as_i64().is_some_and(|port| (1..=65_535).contains(&port)) => {
-            causes.push(Cause::invalid(
-                field,
-                value,
-                "must be between 1 and 65535, inclusive",
-            ));
-        }
-        Some(_) => {}
+fn token_source(token: &mut Checks<'_, '_>) {
+    if token.value.is_null() {
+        return;
     }
+    let path = token.required("path");
+    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        token.invalid("path", &json!(path), "must be a relative path without '..'");
+    }
+    const SECONDS: &str = "expirationSeconds";
+    token.range(
+        SECONDS,
+        600..=i64::MAX,
+        "may not specify a duration less than 10 minutes",
+    );
+    token.range(
+        SECONDS,
+        i64::MIN..=1 << 32,
+        "may not specify a duration larger than 2^32 seconds",
+    );
+}
+
+fn container(container: &mut Checks<'_, '_>, volumes: &HashSet<&str>) {
+    container.name("name", names::dns_label);
+    let image = container.required("image");
+    if image.trim() != image {
+        let why = "must not have leading or trailing whitespace";
+        container.invalid("image", &json!(image), why);
+    }
+    container.one_of("imagePullPolicy", &["Always", "IfNotPresent", "Never"]);
+    let mut ports = HashSet::new();
+    container.each("ports", |port| {
+        port.port_number("containerPort");
+        port.one_of("protocol", &["SCTP", "TCP", "UDP"]);
+        port.unique("name", port.value.str_at(&["name"]), &mut ports);
+    });
+    container.each("env", |variable| {
+        variable.name("name", names::environment_variable);
+        let both = !variable.value.str_at(&["value"]).is_empty() && variable.value.get("valueFrom").is_some();
+        if both {
+            let why = "may not be specified when `value` is not empty";
+            variable.invalid("valueFrom", &json!(""), why);
+        }
+    });
+    let mut paths = HashSet::new();
+    container.each("volumeMounts", |mount| {
+        let volume = mount.required("name");
+        if !volume.is_empty() && !volumes.contains(volume) {
+            mount.not_found("name", volume);
+        }
+        let path = mount.required("mountPath");
+        if !path.is_empty() && !paths.insert(path) {
+            mount.invalid("mountPath", &json!(path), "must be unique");
+        }
+    });
 }
 
 const FIXED: &str = "pod updates may not change fields other than `spec.containers[*].image`,\

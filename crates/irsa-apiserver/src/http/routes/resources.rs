@@ -4,7 +4,6 @@ mod read;
 mod watch;
 pub(super) mod write;
 
-use bytes::Bytes;
 use http::{Method, Response};
 
 use crate::http::answer::Body;
@@ -15,7 +14,7 @@ pub(crate) async fn serve(
     context: &Context,
     method: &Method,
     asked: &Asked<'_>,
-    body: &Bytes,
+    body: &[u8],
 ) -> Result<Response<Body>> {
     let (at, query) = (asked.at, asked.query);
     if !at.subresource.is_empty() {

@@ -40,8 +40,7 @@ pub(crate) async fn serve(
     let map = as_object_mut(&mut review);
     map.insert("kind".into(), asked.resource.kind.as_str().into());
     map.insert("apiVersion".into(), asked.resource.api_version().into());
-    map.entry("metadata")
-        .or_insert_with(|| json!({ "creationTimestamp": null }));
+    map.entry("metadata").or_insert_with(|| json!({}));
     map.insert("status".into(), status);
     Ok(answer::json(StatusCode::CREATED, &review))
 }

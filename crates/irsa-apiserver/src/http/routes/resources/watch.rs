@@ -63,7 +63,7 @@ impl Frames {
     }
 
     fn bookmark(&mut self, out: &mut Vec<u8>, version: u64, initial_end: bool) {
-        let mut metadata = json!({ "resourceVersion": version.to_string(), "creationTimestamp": null });
+        let mut metadata = json!({ "resourceVersion": version.to_string() });
         if initial_end {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }

@@ -1,29 +1,30 @@
 //! `create`, `update`, `patch`, `delete`, and the subresources that are objects.
 
-use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::read::{Selection, find, get, one};
-use crate::api::{DeleteOptions, Deleted, FieldValidation, PatchKind, WriteOptions, Written, scale_of};
+use crate::api::{DeleteOptions, FieldValidation, PatchKind, Place, WriteOptions, Written, scale_of};
 use crate::conversion;
 use crate::http::answer::{self, Body};
 use crate::http::asked::{Asked, Context};
 use crate::http::body::{media_type, parse as parse_body};
-use crate::object::ObjectExt;
+use crate::object::{Object, ObjectExt, entry_object};
 use crate::resources::api_version;
 use crate::status::{Cause, Result, Status};
 
 const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
      application/strategic-merge-patch+json, application/apply-patch+yaml";
 
+/// A parameter has a value that is not allowed.
+fn refuse(cause: Cause) -> Status {
+    Status::invalid("CreateOptions", "meta.k8s.io", "", &[cause])
+}
+
 fn dry_run(asked: &Asked<'_>) -> Result<bool> {
     let values = asked.query.all("dryRun");
     match values.iter().find(|value| !matches!(**value, "All" | "")) {
-        Some(other) => {
-            let cause = Cause::not_supported("dryRun", &json!([other]), &["All"]);
-            Err(Status::invalid("CreateOptions", "meta.k8s.io", "", &[cause]))
-        }
+        Some(other) => Err(refuse(Cause::not_supported("dryRun", &json!([other]), &["All"]))),
         None => Ok(values.contains(&"All")),
     }
 }
@@ -34,24 +35,20 @@ fn options(asked: &Asked<'_>) -> Result<WriteOptions> {
         Some("Ignore") => FieldValidation::Ignore,
         Some("Strict") => FieldValidation::Strict,
         Some(other) => {
-            let cause = Cause::not_supported(
+            let allowed = ["", "Ignore", "Strict", "Warn"];
+            return Err(refuse(Cause::not_supported(
                 "fieldValidation",
                 &json!(other),
-                &["", "Ignore", "Strict", "Warn"],
-            );
-            return Err(Status::invalid("CreateOptions", "meta.k8s.io", "", &[cause]));
+                &allowed,
+            )));
         }
     };
     let field_manager = asked.query.get("fieldManager").map(str::to_owned);
     if let Some(manager) = &field_manager
         && (manager.len() > 128 || manager.chars().any(char::is_control))
     {
-        let cause = Cause::invalid(
-            "fieldManager",
-            &json!(manager),
-            "must be at most 128 printable characters",
-        );
-        return Err(Status::invalid("CreateOptions", "meta.k8s.io", "", &[cause]));
+        let why = "must be at most 128 printable characters";
+        return Err(refuse(Cause::invalid("fieldManager", &json!(manager), why)));
     }
     Ok(WriteOptions {
         dry_run: dry_run(asked)?,
@@ -59,6 +56,20 @@ fn options(asked: &Asked<'_>) -> Result<WriteOptions> {
         field_validation,
         force: asked.query.flag("force"),
     })
+}
+
+fn place<'a>(asked: &'a Asked<'_>) -> Place<'a> {
+    Place {
+        resource: &asked.resource.storage,
+        namespace: &asked.at.namespace,
+        name: &asked.at.name,
+        subresource: &asked.at.subresource,
+    }
+}
+
+fn patch_kind(asked: &Asked<'_>) -> Result<PatchKind> {
+    let kind = PatchKind::from_content_type(&media_type(asked.headers));
+    kind.ok_or_else(|| Status::unsupported_media_type(PATCH_TYPES))
 }
 
 fn written(asked: &Asked<'_>, written: &Written) -> Result<Response<Body>> {
@@ -108,90 +119,61 @@ fn delete_options(asked: &Asked<'_>, body: &[u8]) -> Result<DeleteOptions> {
     Ok(options)
 }
 
-fn deleted(asked: &Asked<'_>, deleted: &Deleted) -> Response<Body> {
-    answer::json(StatusCode::OK, &deleted.response(&asked.resource))
-}
-
 pub(crate) async fn create(context: &Context, asked: &Asked<'_>, body: &[u8]) -> Result<Response<Body>> {
     if asked.resource.namespaced && asked.at.namespace.is_empty() {
         return Err(Status::method_not_allowed());
     }
     let object = object_of(asked, body)?;
-    let result = context
+    let (storage, namespace) = (&asked.resource.storage, &asked.at.namespace);
+    let options = options(asked)?;
+    let created = context
         .api
-        .create(
-            asked.caller,
-            &asked.resource.storage,
-            &asked.at.namespace,
-            object,
-            &options(asked)?,
-        )
-        .await?;
-    written(asked, &result)
+        .create(asked.caller, storage, namespace, object, &options);
+    written(asked, &created.await?)
 }
 
 pub(crate) async fn update(context: &Context, asked: &Asked<'_>, body: &[u8]) -> Result<Response<Body>> {
     let object = object_of(asked, body)?;
-    let at = asked.at;
-    let result = context
-        .api
-        .update(
-            asked.caller,
-            &asked.resource.storage,
-            &at.namespace,
-            &at.name,
-            &at.subresource,
-            object,
-            &options(asked)?,
-        )
-        .await?;
-    written(asked, &result)
+    let options = options(asked)?;
+    let updated = context.api.update(asked.caller, place(asked), object, &options);
+    written(asked, &updated.await?)
 }
 
 pub(crate) async fn patch(context: &Context, asked: &Asked<'_>, body: &[u8]) -> Result<Response<Body>> {
-    let kind = PatchKind::from_content_type(&media_type(asked.headers))
-        .ok_or_else(|| Status::unsupported_media_type(PATCH_TYPES))?;
-    let at = asked.at;
+    let kind = patch_kind(asked)?;
+    let version = &asked.at.version;
     let converted;
     let mut body = body;
-    if kind == PatchKind::Apply && asked.resource.version() != at.version {
+    if kind == PatchKind::Apply && asked.resource.version() != version {
         let object = crate::patch::parse_yaml(body)?;
         if !object.is_object() {
-            return Err(Status::bad_request("the applied configuration is no object"));
+            return Err(Status::bad_request("the applied configuration is not an object"));
         }
-        converted = conversion::to_stored(&asked.resource, &at.version, object).to_string();
+        converted = conversion::to_stored(&asked.resource, version, object).to_string();
         body = converted.as_bytes();
     }
-    let result = context
+    let options = options(asked)?;
+    let patched = context
         .api
-        .patch(
-            asked.caller,
-            &asked.resource.storage,
-            &at.namespace,
-            &at.name,
-            &at.subresource,
-            kind,
-            body,
-            &options(asked)?,
-        )
-        .await?;
-    written(asked, &result)
+        .patch(asked.caller, place(asked), kind, body, &options);
+    written(asked, &patched.await?)
 }
 
 pub(crate) async fn delete(context: &Context, asked: &Asked<'_>, body: &[u8]) -> Result<Response<Body>> {
     let options = delete_options(asked, body)?;
-    let at = asked.at;
-    let result = context
+    let Place {
+        resource,
+        namespace,
+        name,
+        ..
+    } = place(asked);
+    let deleted = context
         .api
-        .delete(
-            asked.caller,
-            &asked.resource.storage,
-            &at.namespace,
-            &at.name,
-            &options,
-        )
-        .await?;
-    Ok(deleted(asked, &result))
+        .delete(asked.caller, resource, namespace, name, &options);
+    Ok(answer::json(
+        StatusCode::OK,
+        &deleted.await?.response(&asked.resource),
+    ))
 }
 
 pub(crate) async fn delete_collection(
@@ -204,20 +186,15 @@ pub(crate) async fn delete_collection(
     }
     let options = delete_options(asked, body)?;
     let selection = Selection::of(asked)?;
-    let storage = &asked.resource.storage;
-    let found = context
-        .api
+    let (api, storage) = (&context.api, &asked.resource.storage);
+    let selected = |object: &Object| selection.matches(object);
+    let found = api
         .store()
-        .page(storage, asked.scope(), None, usize::MAX, |object| {
-            selection.matches(object)
-        });
+        .page(storage, asked.scope(), None, usize::MAX, selected);
     let mut items = Vec::with_capacity(found.items.len());
     for object in &found.items {
-        match context
-            .api
-            .delete(asked.caller, storage, object.namespace(), object.name(), &options)
-            .await
-        {
+        let (namespace, name) = (object.namespace(), object.name());
+        match api.delete(asked.caller, storage, namespace, name, &options).await {
             Ok(gone) => items.push(gone.object().value().clone()),
             // Somebody else was faster.
             Err(status) if status.code == 404 => {}
@@ -227,7 +204,7 @@ pub(crate) async fn delete_collection(
     let list = json!({
         "kind": asked.resource.list_kind,
         "apiVersion": asked.resource.api_version(),
-        "metadata": { "resourceVersion": context.api.store().resource_version().to_string() },
+        "metadata": { "resourceVersion": api.store().resource_version().to_string() },
         "items": items,
     });
     Ok(answer::json(StatusCode::OK, &list))
@@ -237,63 +214,37 @@ pub(crate) async fn subresource(
     context: &Context,
     method: &Method,
     asked: &Asked<'_>,
-    body: &Bytes,
+    body: &[u8],
 ) -> Result<Response<Body>> {
     let at = asked.at;
-    let subresource = at.subresource.as_str();
-    if !asked.resource.has(subresource) {
+    if !asked.resource.has(&at.subresource) {
         return Err(Status::no_such_path());
     }
-    match (subresource, method.as_str()) {
+    match (at.subresource.as_str(), method.as_str()) {
         ("status" | "ephemeralcontainers", "GET") => get(context, asked),
         ("status" | "finalize" | "ephemeralcontainers", "PUT") => update(context, asked, body).await,
         ("status" | "ephemeralcontainers", "PATCH") => patch(context, asked, body).await,
-        ("scale", "GET") => {
-            let object = find(context, asked)?;
-            Ok(answer::json(StatusCode::OK, &scale_of(&object)))
-        }
-        ("scale", "PUT") => {
-            let scale = parse_body(asked.headers, body)?;
-            let storage = &asked.resource.storage;
-            let result = context
+        ("scale", "GET") => Ok(answer::json(StatusCode::OK, &scale_of(&find(context, asked)?))),
+        ("scale", "PUT" | "PATCH") => {
+            let (kind, body) = if method == Method::PATCH {
+                (Some(patch_kind(asked)?), body.to_vec())
+            } else {
+                (None, parse_body(asked.headers, body)?.to_string().into_bytes())
+            };
+            let options = options(asked)?;
+            let scaled = context
                 .api
-                .put_scale(
-                    asked.caller,
-                    storage,
-                    &at.namespace,
-                    &at.name,
-                    &scale,
-                    &options(asked)?,
-                )
-                .await?;
-            Ok(answer::json(StatusCode::OK, &scale_of(&result.object)))
-        }
-        ("scale", "PATCH") => {
-            let kind = PatchKind::from_content_type(&media_type(asked.headers))
-                .ok_or_else(|| Status::unsupported_media_type(PATCH_TYPES))?;
-            let storage = &asked.resource.storage;
-            let result = context
-                .api
-                .patch_scale(
-                    asked.caller,
-                    storage,
-                    &at.namespace,
-                    &at.name,
-                    kind,
-                    body,
-                    &options(asked)?,
-                )
-                .await?;
-            Ok(answer::json(StatusCode::OK, &scale_of(&result.object)))
+                .put_scale(asked.caller, place(asked), kind, &body, &options);
+            Ok(answer::json(StatusCode::OK, &scale_of(&scaled.await?.object)))
         }
         ("eviction", "POST") => {
             let eviction = parse_body(asked.headers, body)?;
             let dry = dry_run(asked)?;
-            context
+            let evicted = context
                 .api
-                .evict(asked.caller, &at.namespace, &at.name, &eviction, dry)
-                .await?;
-            Ok(success(StatusCode::CREATED))
+                .evict(asked.caller, &at.namespace, &at.name, &eviction, dry);
+            evicted.await?;
+            Ok(success())
         }
         ("binding", "POST") => {
             let binding = parse_body(asked.headers, body)?;
@@ -315,30 +266,25 @@ pub(crate) async fn bind(
         let cause = Cause::required("target.name", "");
         return Err(Status::invalid("Binding", "", name, &[cause]));
     }
+    let assign = |pod: &mut Value| {
+        let bound = pod.str_at(&["spec", "nodeName"]);
+        if !bound.is_empty() && bound != node {
+            let why = format!("pod {name} is already assigned to node {bound:?}");
+            return Err(Status::conflict("pods/binding", name, &why));
+        }
+        entry_object(pod, "spec").insert("nodeName".into(), node.as_str().into());
+        Ok(())
+    };
     let namespace = &asked.at.namespace;
-    context
+    let bound = context
         .api
-        .modify(asked.caller, "pods", namespace, name, "binding", |pod| {
-            let bound = pod.str_at(&["spec", "nodeName"]);
-            if !bound.is_empty() && bound != node {
-                return Err(Status::conflict(
-                    "pods/binding",
-                    name,
-                    &format!("pod {name} is already assigned to node {bound:?}"),
-                ));
-            }
-            crate::object::entry_object(pod, "spec").insert("nodeName".into(), node.as_str().into());
-            Ok(())
-        })
-        .await?;
-    Ok(success(StatusCode::CREATED))
+        .modify(asked.caller, "pods", namespace, name, "binding", assign);
+    bound.await?;
+    Ok(success())
 }
-pub(super) fn success(code: StatusCode) -> Response<Body> {
-    let mut value = Map::new();
-    value.insert("kind".into(), "Status".into());
-    value.insert("apiVersion".into(), "v1".into());
-    value.insert("metadata".into(), json!({}));
-    value.insert("status".into(), "Success".into());
-    value.insert("code".into(), code.as_u16().into());
-    answer::json(code, &Value::Object(value))
+
+fn success() -> Response<Body> {
+    let status =
+        json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+    answer::json(StatusCode::CREATED, &status)
 }
