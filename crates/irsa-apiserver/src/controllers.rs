@@ -1,7 +1,8 @@
 //! The controllers of the cluster: each brings the world to what objects of one kind ask for.
 //!
-//! They read the store and write through [`Api`], so that admission runs for the pods they make, as in the world.
-//! What they do and leave out is told in `docs/lab-cluster.md`.
+//! They read the store and write through [`Api`], so that admission runs for the pods they make, as in the world. What
+//! is to be done next is decided by pure functions, the `plan`s; `queue` is the loop around them. What they do and
+//! leave out is told in `docs/lab-cluster.md`.
 
 mod cronjob;
 mod daemonset;
@@ -11,7 +12,7 @@ mod endpoints;
 mod garbage;
 mod hash;
 mod job;
-pub(crate) mod pods;
+mod owned;
 mod queue;
 pub(crate) mod recorder;
 mod replicaset;
@@ -23,15 +24,19 @@ mod statefulset;
 use std::sync::Arc;
 
 use crate::api::{Api, BoxFuture, Caller};
-use crate::controllers::queue::Controller;
+use crate::controllers::queue::{Controller, run};
 use crate::controllers::recorder::Recorder;
+use crate::controllers::serviceaccounts::ServiceAccounts;
+use crate::object::ObjectExt as _;
+use crate::status::Result;
+use crate::store::Store;
 
 /// What a controller works with.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) api: Arc<Api>,
-    pub(crate) me: Caller,
-    pub(crate) recorder: Recorder,
+    api: Arc<Api>,
+    me: Caller,
+    recorder: Recorder,
 }
 
 impl Context {
@@ -42,79 +47,68 @@ impl Context {
             recorder: Recorder::new(Arc::clone(api), name),
         }
     }
+
+    fn store(&self) -> &Arc<Store> {
+        self.api.store()
+    }
 }
 
-/// How many keys a workload controller works on at once: an admission webhook that does not answer holds up one.
+/// How many keys a controller works on at once: an admission webhook that does not answer holds up one.
 const WORKERS: usize = 5;
+
+fn service_accounts(api: &Arc<Api>, ca_pem: &str) -> ServiceAccounts {
+    ServiceAccounts::new(Context::new(api, "service-account-controller"), ca_pem)
+}
 
 /// The controllers that every cluster needs: service accounts, the CA's ConfigMap, garbage collection.
 pub(crate) fn essential(api: &Arc<Api>, ca_pem: &str) -> Vec<BoxFuture<'static, ()>> {
-    let mut tasks = vec![start(
-        api,
-        serviceaccounts::ServiceAccounts::new(Context::new(api, "service-account-controller"), ca_pem),
-        WORKERS,
-    )];
-    tasks.push(Box::pin(garbage::run(Arc::clone(api))));
-    tasks.push(Box::pin(garbage::expire_events(Arc::clone(api))));
-    tasks
+    vec![
+        start(service_accounts(api, ca_pem)),
+        Box::pin(garbage::run(Arc::clone(api))),
+        Box::pin(garbage::expire_events(Arc::clone(api))),
+    ]
 }
 
 /// The controllers of workloads, and the scheduler.
 pub(crate) fn workloads(api: &Arc<Api>) -> Vec<BoxFuture<'static, ()>> {
+    let context = |name| Context::new(api, name);
     vec![
-        start(api, scheduler::Scheduler::new(api), 1),
-        start(
-            api,
-            replicaset::ReplicaSets(Context::new(api, "replicaset-controller")),
-            WORKERS,
-        ),
-        start(
-            api,
-            deployment::Deployments(Context::new(api, "deployment-controller")),
-            WORKERS,
-        ),
-        start(
-            api,
-            daemonset::DaemonSets(Context::new(api, "daemonset-controller")),
-            WORKERS,
-        ),
-        start(
-            api,
-            statefulset::StatefulSets(Context::new(api, "statefulset-controller")),
-            WORKERS,
-        ),
-        start(api, job::Jobs::new(Context::new(api, "job-controller")), WORKERS),
-        start(
-            api,
-            cronjob::CronJobs(Context::new(api, "cronjob-controller")),
-            WORKERS,
-        ),
-        start(
-            api,
-            endpoints::Endpoints(Context::new(api, "endpoint-controller")),
-            WORKERS,
-        ),
-        start(
-            api,
-            disruption::Budgets(Context::new(api, "controllermanager")),
-            WORKERS,
-        ),
+        Box::pin(run(scheduler::Scheduler::new(context("default-scheduler")), 1)),
+        start(replicaset::ReplicaSets(context("replicaset-controller"))),
+        start(deployment::Deployments(context("deployment-controller"))),
+        start(daemonset::DaemonSets(context("daemonset-controller"))),
+        start(statefulset::StatefulSets(context("statefulset-controller"))),
+        start(job::Jobs::new(context("job-controller"))),
+        start(cronjob::CronJobs(context("cronjob-controller"))),
+        start(endpoints::Endpoints(context("endpoint-controller"))),
+        start(disruption::Budgets(context("controllermanager"))),
         Box::pin(garbage::pods_without_node(Arc::clone(api))),
     ]
 }
 
 /// Makes what [`essential`] would make a moment later, so that it is there when the server says it is.
-pub(crate) async fn prepare(api: &Arc<Api>, ca_pem: &str) -> crate::status::Result<()> {
-    let controller =
-        serviceaccounts::ServiceAccounts::new(Context::new(api, "service-account-controller"), ca_pem);
+pub(crate) async fn prepare(api: &Arc<Api>, ca_pem: &str) -> Result<()> {
+    let controller = service_accounts(api, ca_pem);
     for namespace in api.store().list("namespaces", None).items {
-        controller
-            .sync("", crate::object::ObjectExt::name(namespace.value()))
-            .await?;
+        controller.ensure(namespace.name()).await?;
     }
     Ok(())
 }
 
-fn start(api: &Arc<Api>, controller: impl Controller + 'static, workers: usize) -> BoxFuture<'static, ()> {
-    Box::pin(queue::run(Arc::clone(api.store()), Arc::new(controller), workers))
+fn start(controller: impl Controller) -> BoxFuture<'static, ()> {
+    Box::pin(run(controller, WORKERS))
+}
+
+#[cfg(test)]
+mod testing {
+    use std::sync::Arc;
+
+    use serde_json::Value;
+
+    use crate::object::{Object, Stored};
+
+    /// An object that was never stored.
+    pub(super) fn object(value: Value) -> Object {
+        Arc::new(Stored::new(value, 0))
+    }
 }

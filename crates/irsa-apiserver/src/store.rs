@@ -5,7 +5,7 @@
 //! [`crate::api::Api`], so that defaulting, admission and validation run as for everybody else; a write done here
 //! directly skips all of that.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,6 +105,8 @@ struct Snapshot {
 struct Collection {
     // Copied on the first write after a snapshot was taken, shared otherwise.
     objects: Arc<Objects>,
+    // Names by namespace and uid of the controller, which is empty for objects without one.
+    controlled: HashMap<(String, String), BTreeSet<String>>,
     history: VecDeque<Arc<Event>>,
     // Changes up to this version are no longer in `history`.
     forgotten: u64,
@@ -116,6 +118,7 @@ impl Default for Collection {
     fn default() -> Self {
         Self {
             objects: Arc::default(),
+            controlled: HashMap::new(),
             history: VecDeque::new(),
             forgotten: 0,
             snapshots: VecDeque::new(),
@@ -127,6 +130,7 @@ impl Default for Collection {
 impl Collection {
     fn record(&mut self, event: Event) {
         let version = event.object.version();
+        self.index(&event);
         if self.history.len() == HISTORY
             && let Some(oldest) = self.history.pop_front()
         {
@@ -135,6 +139,35 @@ impl Collection {
         self.history.push_back(Arc::new(event));
         self.changed.send_replace(version);
     }
+
+    /// Keeps `controlled` in step with a change.
+    fn index(&mut self, event: &Event) {
+        let object = event.object.value();
+        let before = event.previous.as_ref().map(|object| controller_uid(object));
+        let after = (event.change != Change::Deleted).then(|| controller_uid(object));
+        if before == after {
+            return;
+        }
+        if let Some(uid) = before {
+            let key = (object.namespace().to_owned(), uid.to_owned());
+            if let Some(names) = self.controlled.get_mut(&key) {
+                names.remove(object.name());
+                if names.is_empty() {
+                    self.controlled.remove(&key);
+                }
+            }
+        }
+        if let Some(uid) = after {
+            let key = (object.namespace().to_owned(), uid.to_owned());
+            self.controlled.entry(key).or_default().insert(object.name().to_owned());
+        }
+    }
+}
+
+fn controller_uid(object: &Value) -> &str {
+    object
+        .controller()
+        .map_or("", |controller| controller.str_at(&["uid"]))
 }
 
 #[derive(Default)]
@@ -230,6 +263,23 @@ impl Store {
             keep(object.value())
         })
         .items
+    }
+
+    /// The objects of a namespace whose controller has this uid; with an empty uid those without a controller. Costs
+    /// what it returns, however many objects the namespace has.
+    #[must_use]
+    pub fn controlled_by(&self, resource: &str, namespace: &str, uid: &str) -> Vec<Object> {
+        let inner = self.inner.read();
+        let Some(collection) = inner.collections.get(resource) else {
+            return Vec::new();
+        };
+        collection
+            .controlled
+            .get(&(namespace.to_owned(), uid.to_owned()))
+            .into_iter()
+            .flatten()
+            .filter_map(|name| collection.objects.get(&key(namespace, name)).cloned())
+            .collect()
     }
 
     /// How many objects of a resource there are.
@@ -597,6 +647,27 @@ mod tests {
             store.update("pods", object("a", 4), None).unwrap_err(),
             StoreError::NotFound
         );
+    }
+
+    #[test]
+    fn objects_are_found_by_their_controller_until_it_changes() {
+        let store = Store::new();
+        let owned = |name: &str, uid: &str| {
+            json!({ "metadata": { "name": name, "namespace": "n",
+                "ownerReferences": [{ "uid": uid, "controller": true }] } })
+        };
+        let names = |uid: &str| -> Vec<String> {
+            let found = store.controlled_by("pods", "n", uid);
+            found.iter().map(|object| object.name().to_owned()).collect()
+        };
+        store.create("pods", owned("b", "u")).unwrap();
+        store.create("pods", owned("a", "u")).unwrap();
+        store.create("pods", object("c", 0)).unwrap();
+        assert_eq!((names("u"), names("")), (vec!["a".into(), "b".into()], vec!["c".into()]));
+        store.update("pods", object("a", 0), None).unwrap();
+        store.update("pods", owned("c", "v"), None).unwrap();
+        store.delete("pods", "n", "b", None).unwrap();
+        assert_eq!((names("u"), names("v"), names("")), (vec![], vec!["c".into()], vec!["a".into()]));
     }
 
     #[test]

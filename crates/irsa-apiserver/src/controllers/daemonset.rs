@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use serde_json::{Value, json};
 
-use super::Context;
-use super::pods::{claim, create, delete, from_template, int_or_percent, set_count};
-use super::queue::{Controller, Key, adopters, owners};
-use super::revisions::{self, History, POD_LABEL};
-use super::scheduler::{daemon_fits, selector_of};
-use crate::api::BoxFuture;
+use super::owned::{Moment, Words, count, from_template, nonzero, scaled, typed};
+use super::queue::{Controller, Key};
+use super::revisions::{self, POD_LABEL};
+use super::{Context, scheduler};
 use crate::object::{Object, ObjectExt, entry_object};
-use crate::pod::{Availability, availability, has_ended, is_ready};
-use crate::status::{Result, Status};
+use crate::pod::{has_ended, is_ready};
+use crate::status::Result;
 use crate::store::Event;
 
 const RESOURCE: &str = "daemonsets.apps";
@@ -31,8 +29,8 @@ const TOLERATED: &[(&str, &str)] = &[
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
-/// The pod of a DaemonSet for one node.
-fn pod_for(set: &Object, node: &str, hash: &str) -> Value {
+/// The pod of a DaemonSet, still without a node.
+fn daemon_pod(set: &Object, hash: &str) -> Value {
     let template = set.at(&["spec", "template"]).cloned().unwrap_or_default();
     let mut pod = from_template(set.value(), &template);
     let generation = set
@@ -42,18 +40,10 @@ fn pod_for(set: &Object, node: &str, hash: &str) -> Value {
     labels.insert(POD_LABEL.into(), hash.into());
     labels.insert("pod-template-generation".into(), generation.into());
     let spec = entry_object(&mut pod, "spec");
-    let affinity = spec.entry("affinity").or_insert_with(|| json!({}));
-    let node_affinity = entry_object(affinity, "nodeAffinity");
-    node_affinity.insert(
-        "requiredDuringSchedulingIgnoredDuringExecution".into(),
-        json!({ "nodeSelectorTerms": [{ "matchFields": [{
-            "key": "metadata.name", "operator": "In", "values": [node],
-        }] }] }),
-    );
-    let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
+    let on_host = spec.get("hostNetwork") == Some(&Value::Bool(true));
     let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
     if let Some(tolerations) = tolerations.as_array_mut() {
-        let network = host_network.then_some(("node.kubernetes.io/network-unavailable", "NoSchedule"));
+        let network = on_host.then_some(("node.kubernetes.io/network-unavailable", "NoSchedule"));
         for (key, effect) in TOLERATED.iter().copied().chain(network) {
             let toleration = json!({ "key": key, "operator": "Exists", "effect": effect });
             if !tolerations.contains(&toleration) {
@@ -64,339 +54,369 @@ fn pod_for(set: &Object, node: &str, hash: &str) -> Value {
     pod
 }
 
-/// The node that a pod is on, or is meant for.
+/// Pins a pod to a node, in place of its own node affinity, which has been looked at.
+fn pin(mut pod: Value, node: &str) -> Value {
+    let affinity = entry_object(&mut pod, "spec")
+        .entry("affinity")
+        .or_insert_with(|| json!({}));
+    entry_object(affinity, "nodeAffinity").insert(
+        "requiredDuringSchedulingIgnoredDuringExecution".into(),
+        json!({ "nodeSelectorTerms": [{ "matchFields": [{
+            "key": "metadata.name", "operator": "In", "values": [node],
+        }] }] }),
+    );
+    pod
+}
+
+/// The node that a pod is on, or is pinned to.
 fn node_of(pod: &Value) -> &str {
     let assigned = pod.str_at(&["spec", "nodeName"]);
     if !assigned.is_empty() {
         return assigned;
     }
-    pod.list_at(&[
-        "spec",
-        "affinity",
-        "nodeAffinity",
-        "requiredDuringSchedulingIgnoredDuringExecution",
-        "nodeSelectorTerms",
-    ])
-    .iter()
-    .flat_map(|term| term.list_at(&["matchFields"]))
-    .find(|field| field.str_at(&["key"]) == "metadata.name")
-    .and_then(|field| field.list_at(&["values"]).first()?.as_str())
-    .unwrap_or_default()
+    pod.at(&["spec", "affinity"])
+        .and_then(|affinity| {
+            affinity.pointer(
+                "/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values/0",
+            )
+        })
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// What is seen of a DaemonSet at one moment.
+#[derive(Debug)]
 struct View {
-    set: Object,
+    /// Hash of the present template.
     hash: String,
-    min_ready: i64,
-    at: Timestamp,
-    by_node: BTreeMap<String, Vec<Object>>,
+    moment: Moment,
+    /// Pods by node, the oldest first.
+    pods: BTreeMap<String, Vec<Object>>,
+    /// Nodes that should have a pod.
     wanted: Vec<String>,
+    surge: i64,
+    unavailable: i64,
+    on_delete: bool,
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq)]
+enum Step<'a> {
+    Create(&'a str),
+    Delete(&'a Object),
+    /// Delete a pod that has failed, with an event that names its node.
+    Replace(&'a str, &'a Object),
+}
+
+fn living(pods: &[Object]) -> impl Iterator<Item = &Object> {
+    pods.iter().filter(|pod| pod.deletion_timestamp().is_none())
 }
 
 impl View {
-    fn available(&self, pod: &Object) -> bool {
-        pod.deletion_timestamp().is_none()
-            && availability(pod.value(), self.min_ready, self.at) == Availability::Available
+    fn new(spec: &DaemonSetSpec, hash: &str, pods: Vec<Object>, wanted: Vec<String>) -> Self {
+        let mut by_node: BTreeMap<String, Vec<Object>> = BTreeMap::new();
+        for pod in pods {
+            let node = node_of(pod.value()).to_owned();
+            by_node.entry(node).or_default().push(pod);
+        }
+        for pods in by_node.values_mut() {
+            pods.sort_by_cached_key(|pod| {
+                let created = pod.str_at(&["metadata", "creationTimestamp"]);
+                (created.to_owned(), pod.name().to_owned())
+            });
+        }
+        let strategy = spec.update_strategy.as_ref();
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        let total = i64::from(count(wanted.len()));
+        let part = |value: Option<_>| value.and_then(|value| scaled(value, total, true));
+        let surge = part(rolling.and_then(|rolling| rolling.max_surge.as_ref())).unwrap_or(0);
+        let unavailable = part(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()));
+        let unavailable = unavailable.unwrap_or(i64::from(surge == 0));
+        Self {
+            hash: hash.to_owned(),
+            moment: Moment::now(spec.min_ready_seconds),
+            pods: by_node,
+            wanted,
+            surge,
+            // At least one of the two is positive.
+            unavailable: unavailable.max(i64::from(surge == 0)),
+            on_delete: strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete"),
+        }
+    }
+
+    fn on(&self, node: &str) -> &[Object] {
+        self.pods.get(node).map_or(&[], Vec::as_slice)
     }
 
     fn is_new(&self, pod: &Object) -> bool {
         pod.label(POD_LABEL) == Some(&self.hash)
     }
 
-    /// `maxSurge` and `maxUnavailable`, at least one of them positive.
-    fn rolling(&self) -> (i64, i64) {
-        let total = i64::try_from(self.wanted.len()).unwrap_or(i64::MAX);
-        let part = |key: &str| self.set.at(&["spec", "updateStrategy", "rollingUpdate", key]);
-        let surge = int_or_percent(part("maxSurge"), total, true, 0);
-        let unavailable = int_or_percent(part("maxUnavailable"), total, true, if surge > 0 { 0 } else { 1 });
-        if surge == 0 && unavailable == 0 {
-            (0, 1)
-        } else {
-            (surge, unavailable)
+    /// Pods that are missing or too many; once there are none, pods of earlier templates.
+    fn plan(&self) -> Vec<Step<'_>> {
+        let steps = self.manage();
+        if steps.is_empty() && !self.on_delete {
+            return self.roll();
         }
+        steps
+    }
+
+    fn manage(&self) -> Vec<Step<'_>> {
+        let mut steps = Vec::new();
+        for node in &self.wanted {
+            let pods = self.on(node);
+            if pods.is_empty() {
+                steps.push(Step::Create(node));
+            }
+            let (ended, running): (Vec<&Object>, Vec<&Object>) =
+                living(pods).partition(|pod| has_ended(pod.value()));
+            steps.extend(ended.into_iter().map(|pod| Step::Replace(node, pod)));
+            let replacing = self.surge > 0
+                && running.len() == 2
+                && running.iter().filter(|pod| self.is_new(pod)).count() == 1;
+            if !replacing {
+                steps.extend(running.into_iter().skip(1).map(Step::Delete));
+            }
+        }
+        let elsewhere = self.pods.iter().filter(|(node, _)| !self.wanted.contains(node));
+        steps.extend(elsewhere.flat_map(|(_, pods)| living(pods)).map(Step::Delete));
+        steps
+    }
+
+    /// Replaces pods of earlier templates, as many at a time as the strategy allows.
+    fn roll(&self) -> Vec<Step<'_>> {
+        let (mut unavailable, mut surging) = (0, 0);
+        let (mut steps, mut candidates, mut surge_on) = (Vec::new(), Vec::new(), Vec::new());
+        let available = |pod| self.moment.is_available(pod);
+        for node in &self.wanted {
+            let of = |new: bool| living(self.on(node)).find(|pod| self.is_new(pod) == new);
+            match (of(false), of(true)) {
+                (None, None) => unavailable += 1,
+                (None, Some(new)) => unavailable += i64::from(!available(new)),
+                (Some(old), Some(new)) => {
+                    surging += 1;
+                    if available(new) || !available(old) {
+                        steps.push(Step::Delete(old));
+                    }
+                }
+                // It serves nobody: replacing it makes nothing worse.
+                (Some(old), None) if !available(old) => {
+                    unavailable += 1;
+                    if self.surge > 0 {
+                        surge_on.insert(0, Step::Create(node));
+                    } else {
+                        steps.push(Step::Delete(old));
+                    }
+                }
+                (Some(_), None) if self.surge > 0 => surge_on.push(Step::Create(node)),
+                (Some(old), None) => candidates.push(Step::Delete(old)),
+            }
+        }
+        let room = |most: i64, now: i64| usize::try_from(most - now).unwrap_or_default();
+        steps.extend(candidates.into_iter().take(room(self.unavailable, unavailable)));
+        steps.extend(surge_on.into_iter().take(room(self.surge, surging)));
+        steps
+    }
+
+    fn observe(&self, status: &mut DaemonSetStatus, generation: Option<i64>) {
+        // The newest counts while two are there.
+        let pods: Vec<&Object> = self
+            .wanted
+            .iter()
+            .filter_map(|node| living(self.on(node)).max_by_key(|pod| self.is_new(pod)))
+            .collect();
+        let number = |keep: &dyn Fn(&Object) -> bool| count(pods.iter().filter(|pod| keep(pod)).count());
+        let elsewhere = self.pods.iter().filter(|(node, pods)| {
+            !self.wanted.contains(node) && pods.iter().any(|pod| !has_ended(pod.value()))
+        });
+        let available = number(&|pod| self.moment.is_available(pod));
+        status.current_number_scheduled = count(pods.len());
+        status.number_misscheduled = count(elsewhere.count());
+        status.desired_number_scheduled = count(self.wanted.len());
+        status.number_ready = number(&|pod| is_ready(pod.value()));
+        status.updated_number_scheduled = nonzero(number(&|pod| self.is_new(pod)));
+        status.number_available = nonzero(available);
+        status.number_unavailable = nonzero(count(self.wanted.len()) - available);
+        status.observed_generation = generation;
     }
 }
 
 impl DaemonSets {
-    async fn view(&self, set: Object) -> Result<(View, History)> {
-        let selector = selector_of(set.value())?;
-        let api = &self.0.api;
-        let history = revisions::sync(&self.0, &set, &selector, POD_LABEL).await?;
-        let hash = history.present.label(POD_LABEL).unwrap_or_default().to_owned();
-        let pods = claim(api, &self.0.me, "pods", &set, &selector).await?;
-        let mut by_node: BTreeMap<String, Vec<Object>> = BTreeMap::new();
-        for pod in pods {
-            by_node
-                .entry(node_of(pod.value()).to_owned())
-                .or_default()
-                .push(pod);
-        }
-        for pods in by_node.values_mut() {
-            pods.sort_by(|one, other| {
-                let created = |pod: &Object| pod.str_at(&["metadata", "creationTimestamp"]).to_owned();
-                (created(one), one.name()).cmp(&(created(other), other.name()))
-            });
-        }
-        let mut wanted = Vec::new();
-        for node in api.store().list("nodes", None).items {
-            if node.deletion_timestamp().is_some() {
-                continue;
-            }
-            let mut trial = pod_for(&set, node.name(), &hash);
-            // The template's own affinity decides, not the one that pins the pod to this node.
-            let affinity = set.at(&["spec", "template", "spec", "affinity"]);
-            match affinity {
-                Some(affinity) => trial["spec"]["affinity"] = affinity.clone(),
-                None => {
-                    entry_object(&mut trial, "spec").shift_remove("affinity");
-                }
-            }
-            if daemon_fits(&trial, node.value()) {
-                wanted.push(node.name().to_owned());
-            }
-        }
-        let view = View {
-            min_ready: set.int_at(&["spec", "minReadySeconds"]).unwrap_or_default(),
-            at: Timestamp::now(),
-            set,
-            hash,
-            by_node,
-            wanted,
-        };
-        Ok((view, history))
+    async fn view(&self, object: &Object, spec: &DaemonSetSpec, hash: &str) -> Result<View> {
+        let pods = self.0.claim("pods", object).await?;
+        let pod = daemon_pod(object, hash);
+        let nodes = self.0.store().list("nodes", None).items;
+        let wanted = nodes
+            .iter()
+            .filter(|node| node.deletion_timestamp().is_none() && scheduler::fits(&pod, node.value()).is_ok())
+            .map(|node| node.name().to_owned())
+            .collect();
+        Ok(View::new(spec, hash, pods, wanted))
     }
 
-    /// Pods that are missing or too many.
-    async fn manage(&self, view: &View) -> Result<()> {
-        let (surge, _) = view.rolling();
+    async fn take(&self, object: &Object, view: &View, step: Step<'_>) -> Result<()> {
         let context = &self.0;
-        let mut first_error = None;
-        for node in &view.wanted {
-            let pods = view.by_node.get(node).map_or(&[][..], Vec::as_slice);
-            if pods.is_empty() {
-                self.make(view, node, &mut first_error).await;
-                continue;
+        match step {
+            Step::Create(node) => {
+                let pod = pin(daemon_pod(object, &view.hash), node);
+                context.create("pods", object, pod, Words::Pod).await.map(|_| ())
             }
-            let mut running = Vec::new();
-            for pod in pods.iter().filter(|pod| pod.deletion_timestamp().is_none()) {
-                if has_ended(pod.value()) {
-                    let message = format!(
-                        "Found failed daemon pod {}/{} on node {node}, will try to kill it",
-                        pod.namespace(),
-                        pod.name()
-                    );
-                    context
-                        .recorder
-                        .warning(&view.set, "FailedDaemonPod", message)
-                        .await;
-                    delete(&context.api, &context.me, &context.recorder, &view.set, pod).await?;
-                } else {
-                    running.push(pod);
-                }
-            }
-            let old_and_new =
-                surge > 0 && running.len() == 2 && running.iter().filter(|pod| view.is_new(pod)).count() == 1;
-            if running.len() > 1 && !old_and_new {
-                for pod in &running[1..] {
-                    delete(&context.api, &context.me, &context.recorder, &view.set, pod).await?;
-                }
+            Step::Delete(pod) => context.delete("pods", object, pod, Words::Pod).await,
+            Step::Replace(node, pod) => {
+                let message = format!(
+                    "Found failed daemon pod {}/{} on node {node}, will try to kill it",
+                    pod.namespace(),
+                    pod.name()
+                );
+                context.recorder.warning(object, "FailedDaemonPod", message).await;
+                context.delete("pods", object, pod, Words::Pod).await
             }
         }
-        for (node, pods) in &view.by_node {
-            if view.wanted.contains(node) {
-                continue;
-            }
-            for pod in pods.iter().filter(|pod| pod.deletion_timestamp().is_none()) {
-                delete(&context.api, &context.me, &context.recorder, &view.set, pod).await?;
-            }
-        }
-        first_error.map_or(Ok(()), Err)
-    }
-
-    async fn make(&self, view: &View, node: &str, first_error: &mut Option<Status>) {
-        let context = &self.0;
-        let pod = pod_for(&view.set, node, &view.hash);
-        let made = create(&context.api, &context.me, &context.recorder, &view.set, pod).await;
-        if let Err(status) = made {
-            first_error.get_or_insert(status);
-        }
-    }
-
-    /// Replaces pods of earlier templates, as many at a time as the strategy allows.
-    async fn roll(&self, view: &View) -> Result<()> {
-        let (surge, max_unavailable) = view.rolling();
-        let mut unavailable = 0;
-        let mut surging = 0;
-        let mut replace_now = Vec::new();
-        let mut candidates = Vec::new();
-        let mut surge_on = Vec::new();
-        for node in &view.wanted {
-            let pods = view.by_node.get(node).map_or(&[][..], Vec::as_slice);
-            let living = |new: bool| {
-                pods.iter()
-                    .find(|pod| pod.deletion_timestamp().is_none() && view.is_new(pod) == new)
-            };
-            match (living(false), living(true)) {
-                (None, None) => unavailable += 1,
-                (None, Some(new)) => unavailable += i64::from(!view.available(new)),
-                (Some(old), Some(new)) => {
-                    surging += 1;
-                    if view.available(new) || !view.available(old) {
-                        replace_now.push(old);
-                    }
-                }
-                (Some(old), None) if !view.available(old) => {
-                    // It serves nobody: replacing it makes nothing worse.
-                    unavailable += 1;
-                    if surge > 0 {
-                        surge_on.insert(0, node);
-                    } else {
-                        replace_now.push(old);
-                    }
-                }
-                (Some(old), None) => {
-                    if surge > 0 {
-                        surge_on.push(node);
-                    } else {
-                        candidates.push(old);
-                    }
-                }
-            }
-        }
-        let room = usize::try_from(max_unavailable - unavailable).unwrap_or_default();
-        replace_now.extend(candidates.into_iter().take(room));
-        let context = &self.0;
-        for pod in replace_now {
-            delete(&context.api, &context.me, &context.recorder, &view.set, pod).await?;
-        }
-        let mut first_error = None;
-        let room = usize::try_from(surge - surging).unwrap_or_default();
-        for node in surge_on.into_iter().take(room) {
-            self.make(view, node, &mut first_error).await;
-        }
-        first_error.map_or(Ok(()), Err)
-    }
-
-    async fn report(&self, view: &View) -> Result<()> {
-        let (mut scheduled, mut ready, mut available, mut updated, mut misscheduled) = (0, 0, 0, 0, 0);
-        for node in &view.wanted {
-            let pods = view.by_node.get(node).map_or(&[][..], Vec::as_slice);
-            // The newest counts while two are there.
-            let Some(pod) = pods
-                .iter()
-                .filter(|pod| pod.deletion_timestamp().is_none())
-                .max_by_key(|pod| view.is_new(pod))
-            else {
-                continue;
-            };
-            scheduled += 1;
-            ready += i64::from(is_ready(pod.value()));
-            available += i64::from(view.available(pod));
-            updated += i64::from(view.is_new(pod));
-        }
-        for (node, pods) in &view.by_node {
-            let running = pods.iter().any(|pod| !has_ended(pod.value()));
-            misscheduled += i64::from(running && !view.wanted.contains(node));
-        }
-        let desired = i64::try_from(view.wanted.len()).unwrap_or(i64::MAX);
-        let generation = view.set.generation();
-        self.0
-            .api
-            .modify(
-                &self.0.me,
-                RESOURCE,
-                view.set.namespace(),
-                view.set.name(),
-                "status",
-                |set| {
-                    let status = entry_object(set, "status");
-                    for (key, count) in [
-                        ("currentNumberScheduled", scheduled),
-                        ("numberMisscheduled", misscheduled),
-                        ("desiredNumberScheduled", desired),
-                        ("numberReady", ready),
-                    ] {
-                        status.insert(key.into(), count.into());
-                    }
-                    status.insert("observedGeneration".into(), generation.into());
-                    set_count(status, "updatedNumberScheduled", updated);
-                    set_count(status, "numberAvailable", available);
-                    set_count(status, "numberUnavailable", desired - available);
-                    Ok(())
-                },
-            )
-            .await?;
-        Ok(())
     }
 }
 
 impl Controller for DaemonSets {
-    fn follows(&self) -> &'static [&'static str] {
-        &[RESOURCE, "pods", "nodes", "controllerrevisions.apps"]
+    const RESOURCE: &'static str = RESOURCE;
+    const KIND: &'static str = "DaemonSet";
+    const OWNS: &'static [&'static str] = &["pods", revisions::RESOURCE];
+    const FOLLOWS: &'static [&'static str] = &["nodes"];
+
+    fn context(&self) -> &Context {
+        &self.0
     }
 
-    fn concerns(&self, resource: &str, event: &Event, add: &mut dyn FnMut(Key)) {
-        let object = event.object.value();
-        match resource {
-            RESOURCE => add((object.namespace().to_owned(), object.name().to_owned())),
-            "nodes" => {
-                let all = event.previous.as_ref().is_none_or(|previous| {
-                    previous.at(&["spec"]) != object.at(&["spec"]) || previous.labels() != object.labels()
-                });
-                if all {
-                    for set in self.0.api.store().list(RESOURCE, None).items {
-                        add((set.namespace().to_owned(), set.name().to_owned()));
-                    }
-                }
-            }
-            _ => {
-                owners(event, "DaemonSet", add);
-                adopters(self.0.api.store(), RESOURCE, event, add);
+    fn concerned(&self, _: &str, event: &Event) -> Vec<Key> {
+        if !scheduler::spec_or_labels_changed(event) {
+            return Vec::new();
+        }
+        let sets = self.0.store().list(RESOURCE, None).items;
+        let key = |set: &Object| (set.namespace().to_owned(), set.name().to_owned());
+        sets.iter().map(key).collect()
+    }
+
+    async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {
+        let set: DaemonSet = typed(object.value())?;
+        let spec = set.spec.unwrap_or_default();
+        let history = self.0.history(&object, POD_LABEL).await?;
+        let hash = history.present.label(POD_LABEL).unwrap_or_default();
+        let view = self.view(&object, &spec, hash).await?;
+        let mut failure = None;
+        for step in view.plan() {
+            // A node whose pod is refused does not hold up the others.
+            if let Err(status) = self.take(&object, &view, step).await {
+                failure.get_or_insert(status);
             }
         }
+        let view = self.view(&object, &spec, hash).await?;
+        let generation = set.metadata.generation;
+        self.0
+            .report(RESOURCE, &object, |status| view.observe(status, generation))
+            .await?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let all = || view.pods.values().flatten();
+        let used = |revision: &Object| {
+            all().any(|pod| pod.label(POD_LABEL).is_some_and(|hash| revision.label(POD_LABEL) == Some(hash)))
+        };
+        self.0
+            .trim_history(spec.revision_history_limit, &history, used)
+            .await?;
+        Ok(view.moment.soon(all()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::testing::object;
+    use super::*;
+
+    /// A pod on a node, of the old or new template.
+    fn pod(node: &str, new: bool, ready: bool) -> Object {
+        let (hash, name) = if new { ("new", "b") } else { ("old", "a") };
+        object(json!({
+            "metadata": { "name": format!("{name}-{node}"), "labels": { POD_LABEL: hash } },
+            "spec": { "nodeName": node },
+            "status": { "phase": "Running",
+                "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }] },
+        }))
     }
 
-    fn sync<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Duration>>> {
-        Box::pin(async move {
-            let Some(set) = self.0.api.store().get(RESOURCE, namespace, name) else {
-                return Ok(None);
-            };
-            if set.deletion_timestamp().is_some() {
-                return Ok(None);
-            }
-            let (view, history) = self.view(set).await?;
-            let managed = self.manage(&view).await;
-            // What was just made and deleted is seen by the next steps.
-            let (view, _) = self.view(view.set).await?;
-            if managed.is_ok() && view.set.str_at(&["spec", "updateStrategy", "type"]) != "OnDelete" {
-                self.roll(&view).await?;
-            }
-            let (view, _) = self.view(view.set).await?;
-            self.report(&view).await?;
-            managed?;
-            let used: Vec<String> = view
-                .by_node
-                .values()
-                .flatten()
-                .filter_map(|pod| pod.label(POD_LABEL).map(str::to_owned))
-                .collect();
-            revisions::clean_up(&self.0, &view.set, &history, |revision| {
-                revision
-                    .label(POD_LABEL)
-                    .is_some_and(|hash| used.iter().any(|used| used == hash))
-            })
-            .await?;
-            let soon = view
-                .by_node
-                .values()
-                .flatten()
-                .filter_map(|pod| match availability(pod.value(), view.min_ready, view.at) {
-                    Availability::In(time) => Some(time),
-                    _ => None,
-                })
-                .min();
-            Ok(soon)
-        })
+    fn view(strategy: Value, pods: Vec<Object>) -> View {
+        let spec = json!({ "selector": {}, "template": {}, "updateStrategy": strategy });
+        let spec: DaemonSetSpec = typed(&spec).unwrap();
+        View::new(&spec, "new", pods, vec!["1".into(), "2".into(), "3".into()])
+    }
+
+    /// `+node` for a pod to be made, `-pod` for one to be deleted, `!pod` for a failed one.
+    fn steps(view: &View) -> String {
+        let text = |step| match step {
+            Step::Create(node) => format!("+{node}"),
+            Step::Delete(pod) => format!("-{}", pod.name()),
+            Step::Replace(_, pod) => format!("!{}", pod.name()),
+        };
+        view.plan().into_iter().map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn every_node_gets_one_pod_and_no_other_node_keeps_one() {
+        assert_eq!(steps(&view(json!({}), vec![])), "+1 +2 +3");
+        let pods = vec![pod("1", true, true), pod("2", true, true), pod("2", false, true), pod("9", true, true)];
+        assert_eq!(steps(&view(json!({}), pods)), "-b-2 +3 -b-9");
+    }
+
+    #[test]
+    fn a_failed_pod_is_replaced() {
+        let mut failed = pod("1", true, false).value().clone();
+        failed["status"]["phase"] = "Failed".into();
+        let pods = vec![object(failed), pod("2", true, true), pod("3", true, true)];
+        assert_eq!(steps(&view(json!({}), pods)), "!b-1");
+    }
+
+    #[test]
+    fn a_rolling_update_replaces_one_available_pod_at_a_time() {
+        let old = |ready: [bool; 3]| vec![pod("1", false, ready[0]), pod("2", false, ready[1]), pod("3", false, ready[2])];
+        assert_eq!(steps(&view(json!({}), old([true; 3]))), "-a-1");
+        // One that serves nobody goes at once, and uses up what may be unavailable.
+        assert_eq!(steps(&view(json!({}), old([true, false, true]))), "-a-2");
+        let two = json!({ "rollingUpdate": { "maxUnavailable": "50%" } });
+        assert_eq!(steps(&view(two, old([true; 3]))), "-a-1 -a-2");
+        assert_eq!(steps(&view(json!({ "type": "OnDelete" }), old([true; 3]))), "");
+    }
+
+    #[test]
+    fn a_surge_makes_the_new_pod_first() {
+        let surge = json!({ "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
+        let old = || vec![pod("1", false, true), pod("2", false, true), pod("3", false, true)];
+        assert_eq!(steps(&view(surge.clone(), old())), "+1");
+        let mut with_new = old();
+        with_new.push(pod("1", true, false));
+        assert_eq!(steps(&view(surge.clone(), with_new)), "");
+        let mut with_ready = old();
+        with_ready.push(pod("1", true, true));
+        assert_eq!(steps(&view(surge, with_ready)), "-a-1");
+    }
+
+    #[test]
+    fn the_status_counts_nodes() {
+        let pods = vec![pod("1", true, true), pod("2", false, true), pod("9", true, true)];
+        let mut status = DaemonSetStatus::default();
+        view(json!({}), pods).observe(&mut status, Some(3));
+        assert_eq!(
+            serde_json::to_value(&status).unwrap(),
+            json!({ "currentNumberScheduled": 2, "desiredNumberScheduled": 3, "numberAvailable": 2,
+                "numberMisscheduled": 1, "numberReady": 2, "numberUnavailable": 1, "observedGeneration": 3,
+                "updatedNumberScheduled": 1 })
+        );
+    }
+
+    #[test]
+    fn a_pod_is_pinned_to_its_node() {
+        let set = object(json!({ "kind": "DaemonSet", "metadata": { "name": "d" },
+            "spec": { "template": { "spec": { "hostNetwork": true } } } }));
+        let pod = pin(daemon_pod(&set, "h"), "n");
+        assert_eq!(node_of(&pod), "n");
+        assert_eq!(pod.list_at(&["spec", "tolerations"]).len(), TOLERATED.len() + 1);
     }
 }

@@ -1,5 +1,7 @@
 //! What goes because something else went: dependents of deleted owners, pods of deleted nodes, old events.
 
+mod fate;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use self::fate::{Fate, Owner, fate};
 use crate::api::{Api, BoxFuture, Caller, DeleteOptions, Propagation};
 use crate::object::{Object, ObjectExt, metadata_mut};
 use crate::status::{Result, Status};
@@ -29,7 +32,7 @@ type Place = (Arc<str>, String, String);
 
 #[derive(Default)]
 struct State {
-    // By uid of the owner.
+    /// By uid of the owner.
     dependents: HashMap<String, HashSet<Place>>,
     work: VecDeque<Work>,
 }
@@ -62,6 +65,22 @@ pub(crate) async fn run(api: Arc<Api>) {
     tokio::join!(collector.follow_all(), collector.work());
 }
 
+fn has_finalizer(object: &Value, finalizer: &str) -> bool {
+    object.finalizers().iter().any(|one| one == finalizer)
+}
+
+/// Whether an object is being deleted and waits for its dependents.
+fn is_foreground(object: &Value) -> bool {
+    object.deletion_timestamp().is_some() && has_finalizer(object, FOREGROUND)
+}
+
+fn ignore_gone<T>(result: Result<T>) -> Result<()> {
+    match result {
+        Err(Status { code: 404 | 409, .. }) => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
 impl Collector {
     async fn follow_all(&self) {
         let mut loops: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
@@ -70,9 +89,9 @@ impl Collector {
         loop {
             for resource in self.api.registry().all() {
                 // Nobody owns events.
-                if resource.stored && resource.plural != "events" && followed.insert(resource.storage.clone())
-                {
-                    let storage = resource.storage.clone();
+                let owned = resource.stored && resource.plural != "events";
+                if owned && followed.insert(resource.storage.clone()) {
+                    let storage: Arc<str> = resource.storage.as_str().into();
                     loops.push(Box::pin(async move { self.follow(&storage).await }));
                 }
             }
@@ -85,24 +104,18 @@ impl Collector {
         }
     }
 
-    async fn follow(&self, resource: &str) {
-        let resource: Arc<str> = resource.into();
+    async fn follow(&self, resource: &Arc<str>) {
         let store = self.api.store();
         loop {
-            let listing = store.list(&resource, None);
-            let mut watch = store.watch(&resource, listing.resource_version);
+            let listing = store.list(resource, None);
+            let mut watch = store.watch(resource, listing.resource_version);
             for object in listing.items {
-                self.see(
-                    &resource,
-                    &Event {
-                        change: Change::Added,
-                        object,
-                        previous: None,
-                    },
-                );
+                let change = Change::Added;
+                let previous = None;
+                self.see(resource, &Event { change, object, previous });
             }
             while let Ok(event) = watch.next().await {
-                self.see(&resource, &event);
+                self.see(resource, &event);
             }
         }
     }
@@ -114,94 +127,70 @@ impl Collector {
 
     fn see(&self, resource: &Arc<str>, event: &Event) {
         let object = event.object.value();
-        let place: Place = (
-            Arc::clone(resource),
-            object.namespace().to_owned(),
-            object.name().to_owned(),
-        );
+        let place: Place = (Arc::clone(resource), object.namespace().to_owned(), object.name().to_owned());
         let owners = |object: &Value| -> HashSet<String> {
-            object
-                .owner_references()
-                .iter()
-                .map(|owner| owner.str_at(&["uid"]).to_owned())
-                .collect()
+            let references = object.owner_references().iter();
+            references.map(|owner| owner.str_at(&["uid"]).to_owned()).collect()
         };
-        let before = event
-            .previous
-            .as_ref()
-            .map(|previous| owners(previous.value()))
-            .unwrap_or_default();
-        let after = if event.change == Change::Deleted {
-            HashSet::new()
-        } else {
-            owners(object)
-        };
-        let mut waiting_owners = Vec::new();
-        {
-            let mut state = self.state.lock();
-            for lost in before.difference(&after) {
-                if let Some(places) = state.dependents.get_mut(lost) {
-                    places.remove(&place);
-                    if places.is_empty() {
-                        state.dependents.remove(lost);
-                    }
-                }
-            }
-            for owner in &after {
-                state
-                    .dependents
-                    .entry(owner.clone())
-                    .or_default()
-                    .insert(place.clone());
-            }
-        }
+        let gone = event.change == Change::Deleted;
+        let before = event.previous.as_ref().map(|previous| owners(previous.value())).unwrap_or_default();
+        let after = if gone { HashSet::new() } else { owners(object) };
+        self.relate(&place, &before, &after);
         if before != after {
             // An owner may wait for exactly this one.
-            let references = event
-                .previous
-                .iter()
-                .flat_map(|previous| previous.owner_references());
-            for owner in references {
-                if let Some(place) = self.place_of(object.namespace(), owner)
-                    && let Some(found) = self.api.store().get(&place.0, &place.1, &place.2)
-                    && found.deletion_timestamp().is_some()
-                {
-                    waiting_owners.push(place);
+            let references = event.previous.iter().flat_map(|previous| previous.owner_references());
+            let places = references.filter_map(|owner| self.place_of(object.namespace(), owner));
+            for owner in places {
+                if self.get(&owner).is_some_and(|found| found.deletion_timestamp().is_some()) {
+                    self.add(Work::Marked(owner));
                 }
             }
         }
-        for place in waiting_owners {
+        if gone {
+            self.add(Work::OwnerGone(object.uid().to_owned()));
+            return;
+        }
+        if before != after && !after.is_empty() {
+            self.add(Work::Check(place.clone()));
+        }
+        let marked = has_finalizer(object, FOREGROUND) || has_finalizer(object, ORPHAN);
+        if marked && object.deletion_timestamp().is_some() {
             self.add(Work::Marked(place));
-        }
-        match event.change {
-            Change::Deleted => self.add(Work::OwnerGone(object.uid().to_owned())),
-            _ => {
-                if before != after && !after.is_empty() {
-                    self.add(Work::Check(place.clone()));
-                }
-                let marked = object.deletion_timestamp().is_some()
-                    && object
-                        .finalizers()
-                        .iter()
-                        .any(|one| one == FOREGROUND || one == ORPHAN);
-                if marked {
-                    self.add(Work::Marked(place));
-                }
-            }
         }
     }
 
+    /// Keeps `dependents` in step with the owners of an object.
+    fn relate(&self, place: &Place, before: &HashSet<String>, after: &HashSet<String>) {
+        let mut state = self.state.lock();
+        for lost in before.difference(after) {
+            if let Some(places) = state.dependents.get_mut(lost) {
+                places.remove(place);
+                if places.is_empty() {
+                    state.dependents.remove(lost);
+                }
+            }
+        }
+        for owner in after.difference(before) {
+            let places = state.dependents.entry(owner.clone()).or_default();
+            places.insert(place.clone());
+        }
+    }
+
+    fn dependents(&self, uid: &str) -> Vec<Place> {
+        let state = self.state.lock();
+        state.dependents.get(uid).into_iter().flatten().cloned().collect()
+    }
+
     fn place_of(&self, namespace: &str, owner: &Value) -> Option<Place> {
-        let resource = self
-            .api
-            .registry()
-            .by_kind(owner.str_at(&["apiVersion"]), owner.kind())?;
+        let registry = self.api.registry();
+        let resource = registry.by_kind(owner.str_at(&["apiVersion"]), owner.kind())?;
         let namespace = if resource.namespaced { namespace } else { "" };
-        Some((
-            resource.storage.as_str().into(),
-            namespace.to_owned(),
-            owner.str_at(&["name"]).to_owned(),
-        ))
+        let name = owner.str_at(&["name"]).to_owned();
+        Some((resource.storage.as_str().into(), namespace.to_owned(), name))
+    }
+
+    fn get(&self, place: &Place) -> Option<Object> {
+        self.api.store().get(&place.0, &place.1, &place.2)
     }
 
     async fn work(&self) {
@@ -213,18 +202,8 @@ impl Collector {
             };
             let result = match &work {
                 Work::OwnerGone(uid) => {
-                    let places: Vec<Place> = self
-                        .state
-                        .lock()
-                        .dependents
-                        .get(uid)
-                        .into_iter()
-                        .flatten()
-                        .cloned()
-                        .collect();
-                    for place in places {
-                        self.add(Work::Check(place));
-                    }
+                    let places = self.dependents(uid);
+                    places.into_iter().for_each(|place| self.add(Work::Check(place)));
                     Ok(())
                 }
                 Work::Check(place) => self.check(place).await,
@@ -238,8 +217,17 @@ impl Collector {
         }
     }
 
-    fn get(&self, place: &Place) -> Option<Object> {
-        self.api.store().get(&place.0, &place.1, &place.2)
+    /// What is known of an owner that a reference names.
+    fn owner(&self, namespace: &str, reference: &Value) -> Owner {
+        let Some(place) = self.place_of(namespace, reference) else {
+            return Owner::Unknown;
+        };
+        let uid = reference.str_at(&["uid"]);
+        match self.get(&place).filter(|found| found.uid() == uid) {
+            None => Owner::Gone,
+            Some(found) if is_foreground(found.value()) => Owner::Waiting,
+            Some(_) => Owner::There,
+        }
     }
 
     /// Deletes an object whose owners have all gone; of several, those that have gone are no longer named.
@@ -247,114 +235,76 @@ impl Collector {
         let Some(object) = self.get(place) else {
             return Ok(());
         };
-        let mut there = Vec::new();
-        let mut waiting = false;
-        for owner in object.owner_references() {
-            let Some(at) = self.place_of(&place.1, owner) else {
-                // A kind that is not served: nobody can say that it has gone.
-                return Ok(());
-            };
-            let found = self
-                .get(&at)
-                .filter(|found| found.uid() == owner.str_at(&["uid"]));
-            if let Some(found) = found {
-                waiting |= is_foreground(found.value());
-                there.push(owner.clone());
-            }
-        }
-        if object.owner_references().is_empty()
-            || (there.len() == object.owner_references().len() && !waiting)
-        {
-            return Ok(());
-        }
-        let living = there.iter().any(|owner| {
-            self.place_of(&place.1, owner)
-                .and_then(|at| self.get(&at))
-                .is_some_and(|owner| !is_foreground(owner.value()))
-        });
-        if living {
-            if there.len() < object.owner_references().len() {
+        let references = object.owner_references();
+        let owners: Vec<Owner> = references.iter().map(|one| self.owner(&place.1, one)).collect();
+        match fate(&owners) {
+            Fate::Keep => Ok(()),
+            Fate::Forget => {
+                let there: Vec<Value> = references
+                    .iter()
+                    .zip(&owners)
+                    .filter(|(_, owner)| **owner != Owner::Gone)
+                    .map(|(reference, _)| reference.clone())
+                    .collect();
                 self.write(place, |next| {
                     metadata_mut(next).insert("ownerReferences".into(), there.clone().into());
                 })
-                .await?;
-            }
-            return Ok(());
-        }
-        if object.deletion_timestamp().is_some() {
-            return Ok(());
-        }
-        let has_dependents = self.state.lock().dependents.contains_key(object.uid());
-        let options = DeleteOptions {
-            uid: Some(object.uid().to_owned()),
-            propagation: if waiting && has_dependents {
-                Propagation::Foreground
-            } else {
-                Propagation::Background
-            },
-            ..DeleteOptions::default()
-        };
-        ignore_gone(
-            self.api
-                .delete(&self.me, &place.0, &place.1, &place.2, &options)
                 .await
-                .map(|_| ()),
-        )
+            }
+            Fate::Delete { .. } if object.deletion_timestamp().is_some() => Ok(()),
+            Fate::Delete { waited_for } => {
+                let has_dependents = self.state.lock().dependents.contains_key(object.uid());
+                let propagation = match waited_for && has_dependents {
+                    true => Propagation::Foreground,
+                    false => Propagation::Background,
+                };
+                let options = DeleteOptions {
+                    uid: Some(object.uid().to_owned()),
+                    propagation,
+                    ..DeleteOptions::default()
+                };
+                let (resource, namespace, name) = place;
+                ignore_gone(self.api.delete(&self.me, resource, namespace, name, &options).await)
+            }
+        }
     }
 
     /// Lets an object go once its dependents are gone, or without them.
     async fn finish(&self, place: &Place) -> Result<()> {
-        let Some(object) = self.get(place) else {
+        let Some(object) = self.get(place).filter(|object| object.deletion_timestamp().is_some()) else {
             return Ok(());
         };
-        if object.deletion_timestamp().is_none() {
-            return Ok(());
-        }
-        let has = |finalizer: &str| object.finalizers().iter().any(|one| one == finalizer);
-        let places: Vec<Place> = self
-            .state
-            .lock()
-            .dependents
-            .get(object.uid())
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
-        if has(ORPHAN) {
-            for dependent in &places {
-                let uid = object.uid().to_owned();
-                let written = self
-                    .write(dependent, |next| {
-                        let mut owners = next.owner_references().to_vec();
-                        owners.retain(|owner| owner.str_at(&["uid"]) != uid);
-                        metadata_mut(next).insert("ownerReferences".into(), owners.into());
-                    })
-                    .await;
-                written?;
+        let uid = object.uid();
+        if has_finalizer(object.value(), ORPHAN) {
+            for dependent in self.dependents(uid) {
+                self.write(&dependent, |next| {
+                    let mut owners = next.owner_references().to_vec();
+                    owners.retain(|owner| owner.str_at(&["uid"]) != uid);
+                    metadata_mut(next).insert("ownerReferences".into(), owners.into());
+                })
+                .await?;
             }
             return self.drop_finalizer(place, ORPHAN).await;
         }
-        if !has(FOREGROUND) {
+        if !has_finalizer(object.value(), FOREGROUND) {
             return Ok(());
         }
-        let mut blocking = false;
-        for dependent in &places {
-            let Some(found) = self.get(dependent) else {
+        let mut blocked = false;
+        for dependent in self.dependents(uid) {
+            let Some(found) = self.get(&dependent) else {
                 continue;
             };
-            blocking |= found.owner_references().iter().any(|owner| {
-                owner.str_at(&["uid"]) == object.uid()
-                    && owner.get("blockOwnerDeletion") == Some(&Value::Bool(true))
+            blocked |= found.owner_references().iter().any(|owner| {
+                owner.str_at(&["uid"]) == uid && owner.get("blockOwnerDeletion") == Some(&Value::Bool(true))
             });
             if found.deletion_timestamp().is_none() {
-                self.add(Work::Check(dependent.clone()));
+                self.add(Work::Check(dependent));
             }
         }
-        if blocking {
-            Ok(())
-        } else {
-            self.drop_finalizer(place, FOREGROUND).await
+        if blocked {
+            return Ok(());
         }
+        self.drop_finalizer(place, FOREGROUND).await
     }
 
     async fn drop_finalizer(&self, place: &Place, finalizer: &str) -> Result<()> {
@@ -367,45 +317,33 @@ impl Collector {
     }
 
     async fn write(&self, place: &Place, change: impl Fn(&mut Value) + Send + Sync) -> Result<()> {
-        let written = self
-            .api
-            .modify(&self.me, &place.0, &place.1, &place.2, "", |next| {
-                change(next);
-                Ok(())
-            })
-            .await;
-        ignore_gone(written.map(|_| ()))
+        let (resource, namespace, name) = place;
+        let change = |next: &mut Value| {
+            change(next);
+            Ok(())
+        };
+        ignore_gone(self.api.modify(&self.me, resource, namespace, name, "", change).await)
     }
 }
 
-fn is_foreground(object: &Value) -> bool {
-    object.deletion_timestamp().is_some() && object.finalizers().iter().any(|one| one == FOREGROUND)
-}
-
-fn ignore_gone(result: Result<()>) -> Result<()> {
-    match result {
-        Err(Status { code: 404 | 409, .. }) => Ok(()),
-        other => other,
-    }
+/// When an event was last seen.
+fn last_seen(event: &Value) -> Option<Timestamp> {
+    let times = ["lastTimestamp", "eventTime", "firstTimestamp"].map(|key| event.str_at(&[key]));
+    times
+        .into_iter()
+        .chain([event.str_at(&["metadata", "creationTimestamp"])])
+        .find_map(|text| text.parse().ok())
 }
 
 /// Removes events after an hour, until dropped.
 pub(crate) async fn expire_events(api: Arc<Api>) {
     loop {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        let now = Timestamp::now().as_second();
-        for event in api.store().list("events", None).items {
-            let at = ["lastTimestamp", "eventTime", "firstTimestamp"]
-                .iter()
-                .map(|key| event.str_at(&[key]))
-                .chain([event.str_at(&["metadata", "creationTimestamp"])])
-                .find_map(|text| text.parse::<Timestamp>().ok());
-            if at.is_some_and(|at| now - at.as_second() > EVENT_LIFE) {
-                // As etcd's leases do it: without asking anybody.
-                let _ = api
-                    .store()
-                    .delete("events", event.namespace(), event.name(), None);
-            }
+        let oldest = Timestamp::now().as_second() - EVENT_LIFE;
+        let is_old = |event: &Value| last_seen(event).is_some_and(|at| at.as_second() < oldest);
+        for event in api.store().find("events", None, is_old) {
+            // As etcd's leases do it: without asking anybody.
+            let _ = api.store().delete("events", event.namespace(), event.name(), None);
         }
     }
 }
@@ -419,29 +357,36 @@ pub(crate) async fn pods_without_node(api: Arc<Api>) {
             watch = api.store().watch("nodes", api.store().resource_version());
             continue;
         };
-        if event.change != Change::Deleted {
-            continue;
-        }
         let node = event.object.name();
-        if api.store().get("nodes", "", node).is_some() {
+        if event.change != Change::Deleted || api.store().get("nodes", "", node).is_some() {
             continue;
         }
-        let lost = api
-            .store()
-            .find("pods", None, |pod| pod.str_at(&["spec", "nodeName"]) == node);
-        for pod in lost {
+        let is_lost = |pod: &Value| pod.str_at(&["spec", "nodeName"]) == node;
+        for pod in api.store().find("pods", None, is_lost) {
             let options = DeleteOptions {
                 uid: Some(pod.uid().to_owned()),
                 ..DeleteOptions::grace(0)
             };
-            let gone = api
-                .delete(&me, "pods", pod.namespace(), pod.name(), &options)
-                .await;
+            let gone = api.delete(&me, "pods", pod.namespace(), pod.name(), &options).await;
             if let Err(status) = gone
                 && status.code != 404
             {
                 tracing::warn!(pod = pod.name(), %status, "a pod of a deleted node was not removed");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_as_old_as_its_last_repetition() {
+        let event = json!({ "metadata": { "creationTimestamp": "2026-11-24T07:00:00Z" },
+            "lastTimestamp": "2026-11-24T08:00:00Z", "eventTime": null });
+        assert_eq!(last_seen(&event), "2026-11-24T08:00:00Z".parse().ok());
+        let bare = json!({ "metadata": { "creationTimestamp": "2026-11-24T07:00:00Z" } });
+        assert_eq!(last_seen(&bare), "2026-11-24T07:00:00Z".parse().ok());
     }
 }

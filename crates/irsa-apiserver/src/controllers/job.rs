@@ -1,81 +1,57 @@
 //! Jobs: pods until enough of them have succeeded, or too many have failed.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod plan;
+mod tally;
+
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus, UncountedTerminatedPods};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use self::plan::{Plan, Verdict, plan};
+use self::tally::Tally;
 use super::Context;
-use super::pods::{create, delete, from_template, is_controlled_by, set_count};
-use super::queue::{Controller, Key, owners};
-use crate::api::{BoxFuture, DeleteOptions, Propagation};
-use crate::conditions::{condition, set_condition_at};
-use crate::object::{Object, ObjectExt, entry_object, now};
+use super::owned::{Words, count, from_template, nonzero, typed};
+use super::queue::Controller;
+use crate::api::{DeleteOptions, Propagation};
+use crate::object::{Object, ObjectExt, entry_object};
 use crate::pod::{has_ended, is_active, is_ready};
 use crate::status::Result;
 use crate::store::{Change, Event};
 
 const RESOURCE: &str = "jobs.batch";
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
-/// The longest pause after failures.
-const LONGEST_PAUSE: i64 = 360;
-
-/// Pods of a job that have ended: they count even when somebody deletes them.
-#[derive(Debug, Default)]
-struct Tally {
-    succeeded: HashSet<String>,
-    failed: HashMap<String, i64>,
-    indexes: BTreeSet<i64>,
-}
 
 pub(crate) struct Jobs {
     context: Context,
-    // By uid of the job.
+    /// By uid of the job.
     tallies: Mutex<HashMap<String, Tally>>,
 }
 
-impl Jobs {
-    pub(crate) fn new(context: Context) -> Self {
-        Self {
-            context,
-            tallies: Mutex::default(),
-        }
-    }
+fn is_indexed(job: &Job) -> bool {
+    let spec = job.spec.as_ref();
+    spec.and_then(|spec| spec.completion_mode.as_deref()) == Some("Indexed")
 }
 
-/// The verdict on a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Going,
-    Complete,
-    Failed(&'static str, &'static str),
-}
-
-fn finished(job: &Value) -> bool {
-    ["Complete", "Failed"]
-        .iter()
-        .any(|kind| condition(job, kind).is_some_and(|one| one.str_at(&["status"]) == "True"))
-}
-
-fn suspended(job: &Value) -> bool {
-    job.at(&["spec", "suspend"]) == Some(&Value::Bool(true))
-}
-
-fn indexed(job: &Value) -> bool {
-    job.str_at(&["spec", "completionMode"]) == "Indexed"
+fn is_suspended(job: &Job) -> bool {
+    job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true)
 }
 
 fn index_of(pod: &Value) -> Option<i64> {
     pod.annotation(INDEX)?.parse().ok()
 }
 
-fn seconds_since(text: &str) -> Option<i64> {
-    let since = text.parse::<Timestamp>().ok()?;
-    Some(Timestamp::now().as_second() - since.as_second())
+/// The condition `Complete` or `Failed` of a job that has finished.
+fn finished(status: &JobStatus) -> Option<&JobCondition> {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.find(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True")
 }
 
+/// A pod of a job, in indexed jobs with its index.
 fn pod_for(job: &Object, index: Option<i64>) -> Value {
     let template = job.at(&["spec", "template"]).cloned().unwrap_or_default();
     let mut pod = from_template(job.value(), &template);
@@ -93,31 +69,92 @@ fn pod_for(job: &Object, index: Option<i64>) -> Value {
     entry_object(&mut pod["metadata"], "annotations").insert(INDEX.into(), index.to_string().into());
     pod["metadata"]["generateName"] = format!("{}-{index}-", job.name()).into();
     pod["spec"]["hostname"] = format!("{}-{index}", job.name()).into();
+    let variable = json!({ "name": "JOB_COMPLETION_INDEX", "valueFrom": { "fieldRef": {
+        "apiVersion": "v1", "fieldPath": format!("metadata.labels['{INDEX}']"),
+    } } });
     for list in ["initContainers", "containers"] {
-        let Some(Value::Array(containers)) = pod["spec"].get_mut(list) else {
-            continue;
-        };
-        for container in containers {
-            let variables = entry_list(container, "env");
-            if !variables.iter().any(|one| one["name"] == "JOB_COMPLETION_INDEX") {
-                variables.push(
-                    json!({ "name": "JOB_COMPLETION_INDEX", "valueFrom": { "fieldRef": {
-                    "apiVersion": "v1", "fieldPath": format!("metadata.labels['{INDEX}']"),
-                } } }),
-                );
+        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
+            let variables = container.entry("env").or_insert_with(|| json!([]));
+            if let Some(variables) = variables.as_array_mut()
+                && !variables.iter().any(|one| one["name"] == variable["name"])
+            {
+                variables.push(variable.clone());
             }
         }
     }
     pod
 }
 
-fn entry_list<'a>(value: &'a mut Value, key: &str) -> &'a mut Vec<Value> {
-    if !value[key].is_array() {
-        value[key] = json!([]);
+/// Sets a condition; `false` when it says so already.
+fn set_condition(status: &mut JobStatus, kind: &str, value: &str, why: (&str, &str), at: Timestamp) -> bool {
+    let conditions = status.conditions.get_or_insert_default();
+    if conditions.iter().any(|one| one.type_ == kind && one.status == value) {
+        return false;
     }
-    match &mut value[key] {
-        Value::Array(list) => list,
-        _ => unreachable!("was made an array above"),
+    let fresh = JobCondition {
+        last_probe_time: Some(Time(at)),
+        last_transition_time: Some(Time(at)),
+        message: Some(why.1.to_owned()),
+        reason: Some(why.0.to_owned()),
+        status: value.to_owned(),
+        type_: kind.to_owned(),
+    };
+    match conditions.iter_mut().find(|one| one.type_ == kind) {
+        Some(present) => *present = fresh,
+        None => conditions.push(fresh),
+    }
+    true
+}
+
+/// `True` or `False` when the condition `Suspended` of this status has to change to that.
+fn suspension(job: &Job, status: &JobStatus) -> Option<bool> {
+    let present = status.conditions.iter().flatten().find(|one| one.type_ == "Suspended");
+    let was = present.is_some_and(|one| one.status == "True");
+    (is_suspended(job) != was).then(|| is_suspended(job))
+}
+
+/// Writes counts, times and conditions into the status of a job that has not finished.
+fn observe(status: &mut JobStatus, job: &Job, pods: &[Object], tally: &Tally, verdict: Verdict, at: Timestamp) {
+    let active: Vec<&Object> = pods.iter().filter(|pod| is_active(pod.value())).collect();
+    let going = |pod: &&Object| pod.deletion_timestamp().is_some() && !has_ended(pod.value());
+    let indexed = is_indexed(job);
+    status.start_time = match status.start_time.take() {
+        _ if is_suspended(job) => None,
+        None => Some(Time(at)),
+        started => started,
+    };
+    status.active = nonzero(count(active.len()));
+    status.succeeded = nonzero(count(tally.succeeded(indexed)));
+    status.failed = nonzero(count(tally.failed()));
+    status.ready = Some(count(active.iter().filter(|pod| is_ready(pod.value())).count()));
+    status.terminating = Some(count(pods.iter().filter(going).count()));
+    status.uncounted_terminated_pods = Some(UncountedTerminatedPods::default());
+    if indexed && !tally.indexes().is_empty() {
+        status.completed_indexes = Some(ranges(tally.indexes()));
+    }
+    match verdict {
+        Verdict::Going => match suspension(job, status) {
+            Some(true) => {
+                set_condition(status, "Suspended", "True", ("JobSuspended", "Job suspended"), at);
+            }
+            Some(false) => {
+                set_condition(status, "Suspended", "False", ("JobResumed", "Job resumed"), at);
+            }
+            None => {}
+        },
+        Verdict::Complete => {
+            status.completion_time = Some(Time(at));
+            let why = ("CompletionsReached", "Reached expected number of succeeded pods");
+            for kind in ["SuccessCriteriaMet", "Complete"] {
+                set_condition(status, kind, "True", why, at);
+            }
+        }
+        Verdict::Failed(reason, message) => {
+            for kind in ["FailureTarget", "Failed"] {
+                set_condition(status, kind, "True", (reason, message), at);
+            }
+        }
     }
 }
 
@@ -130,339 +167,180 @@ fn ranges(indexes: &BTreeSet<i64>) -> String {
             _ => parts.push((*index, *index)),
         }
     }
-    let parts: Vec<String> = parts
-        .into_iter()
-        .map(|(first, last)| match last - first {
-            0 => first.to_string(),
-            1 => format!("{first},{last}"),
-            _ => format!("{first}-{last}"),
-        })
-        .collect();
-    parts.join(",")
+    let text = |(first, last): (i64, i64)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first},{last}"),
+        _ => format!("{first}-{last}"),
+    };
+    parts.into_iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
 impl Jobs {
-    fn note(&self, pod: &Value) {
-        if !has_ended(pod) {
-            return;
+    pub(crate) fn new(context: Context) -> Self {
+        Self {
+            context,
+            tallies: Mutex::default(),
         }
-        let Some(owner) = pod.controller().filter(|owner| owner.kind() == "Job") else {
-            return;
-        };
-        // The pods of a job that has gone need no count.
-        let job = self
-            .context
-            .api
-            .store()
-            .get(RESOURCE, pod.namespace(), owner.str_at(&["name"]));
-        if job.is_none_or(|job| job.uid() != owner.str_at(&["uid"])) {
-            return;
-        }
-        let mut tallies = self.tallies.lock();
-        let tally = tallies.entry(owner.str_at(&["uid"]).to_owned()).or_default();
-        if pod.str_at(&["status", "phase"]) == "Succeeded" {
-            tally.succeeded.insert(pod.uid().to_owned());
-            tally.indexes.extend(index_of(pod));
-        } else {
-            let at = Timestamp::now().as_second();
-            tally.failed.entry(pod.uid().to_owned()).or_insert(at);
-        }
-    }
-
-    /// succeeded, failed, last failure, completed indexes
-    fn tally(&self, job: &Object) -> (i64, i64, Option<i64>, BTreeSet<i64>) {
-        let tallies = self.tallies.lock();
-        let Some(tally) = tallies.get(job.uid()) else {
-            return (0, 0, None, BTreeSet::new());
-        };
-        let succeeded = if indexed(job.value()) {
-            tally.indexes.len()
-        } else {
-            tally.succeeded.len()
-        };
-        (
-            i64::try_from(succeeded).unwrap_or(i64::MAX),
-            i64::try_from(tally.failed.len()).unwrap_or(i64::MAX),
-            tally.failed.values().max().copied(),
-            tally.indexes.clone(),
-        )
-    }
-
-    fn verdict(&self, job: &Object, active: &[Object], succeeded: i64, failed: i64) -> Verdict {
-        let limit = job.int_at(&["spec", "backoffLimit"]).unwrap_or(6);
-        let restarts: i64 = if job.str_at(&["spec", "template", "spec", "restartPolicy"]) == "OnFailure" {
-            active
-                .iter()
-                .flat_map(|pod| pod.list_at(&["status", "containerStatuses"]))
-                .filter_map(|status| status.int_at(&["restartCount"]))
-                .sum()
-        } else {
-            0
-        };
-        if failed > limit || (restarts > 0 && restarts >= limit) {
-            return Verdict::Failed(
-                "BackoffLimitExceeded",
-                "Job has reached the specified backoff limit",
-            );
-        }
-        let over = job
-            .int_at(&["spec", "activeDeadlineSeconds"])
-            .zip(seconds_since(job.str_at(&["status", "startTime"])))
-            .is_some_and(|(deadline, age)| age >= deadline);
-        if over {
-            return Verdict::Failed(
-                "DeadlineExceeded",
-                "Job was active longer than specified deadline",
-            );
-        }
-        match job.int_at(&["spec", "completions"]) {
-            Some(completions) if succeeded >= completions => Verdict::Complete,
-            // A work queue: one success, and everybody has gone home.
-            None if succeeded > 0 && active.is_empty() => Verdict::Complete,
-            _ => Verdict::Going,
-        }
-    }
-
-    async fn remove(&self, job: &Object, pods: &[Object]) -> Result<()> {
-        let context = &self.context;
-        for pod in pods {
-            delete(&context.api, &context.me, &context.recorder, job, pod).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes as many pods as may run now; `Some` when it has to wait after failures.
-    async fn grow(
-        &self,
-        job: &Object,
-        active: &[Object],
-        (succeeded, failed, last_failure, done): &(i64, i64, Option<i64>, BTreeSet<i64>),
-    ) -> Result<Option<Duration>> {
-        let context = &self.context;
-        let parallelism = job.int_at(&["spec", "parallelism"]).unwrap_or(1);
-        let running = i64::try_from(active.len()).unwrap_or(i64::MAX);
-        let wanted = match job.int_at(&["spec", "completions"]) {
-            Some(completions) => (completions - succeeded).clamp(0, parallelism),
-            None if *succeeded > 0 => running,
-            None => parallelism,
-        };
-        if running > wanted {
-            let many = usize::try_from(running - wanted).unwrap_or_default();
-            self.remove(job, &active[..many]).await?;
-            return Ok(None);
-        }
-        if running == wanted {
-            return Ok(None);
-        }
-        if let Some(last) = last_failure {
-            let pause = 1_i64
-                .checked_shl(u32::try_from(*failed - 1).unwrap_or(30).min(30))
-                .unwrap_or(LONGEST_PAUSE)
-                .min(LONGEST_PAUSE);
-            let left = last + pause - Timestamp::now().as_second();
-            if left > 0 {
-                return Ok(Some(Duration::from_secs(u64::try_from(left).unwrap_or(1))));
-            }
-        }
-        let mut taken: BTreeSet<i64> = done.clone();
-        taken.extend(active.iter().filter_map(|pod| index_of(pod.value())));
-        let mut free = (0..).filter(|index| !taken.contains(index));
-        for _ in running..wanted {
-            let index = if indexed(job.value()) { free.next() } else { None };
-            let pod = pod_for(job, index);
-            create(&context.api, &context.me, &context.recorder, job, pod).await?;
-        }
-        Ok(None)
-    }
-
-    async fn report(&self, job: &Object, verdict: Verdict) -> Result<()> {
-        let context = &self.context;
-        let pods = self.pods(job);
-        let active: Vec<&Object> = pods.iter().filter(|pod| is_active(pod.value())).collect();
-        let (succeeded, failed, _, done) = self.tally(job);
-        let ready =
-            i64::try_from(active.iter().filter(|pod| is_ready(pod.value())).count()).unwrap_or(i64::MAX);
-        let active = i64::try_from(active.len()).unwrap_or(i64::MAX);
-        let is_indexed = indexed(job.value());
-        context
-            .api
-            .modify(
-                &context.me,
-                RESOURCE,
-                job.namespace(),
-                job.name(),
-                "status",
-                |job| {
-                    let paused = suspended(job);
-                    let status = entry_object(job, "status");
-                    if paused {
-                        status.shift_remove("startTime");
-                    } else {
-                        status.entry("startTime").or_insert_with(|| now().into());
-                    }
-                    set_count(status, "active", active);
-                    set_count(status, "succeeded", succeeded);
-                    set_count(status, "failed", failed);
-                    status.insert("ready".into(), ready.into());
-                    status.insert("terminating".into(), 0.into());
-                    status.insert("uncountedTerminatedPods".into(), json!({}));
-                    if is_indexed && !done.is_empty() {
-                        status.insert("completedIndexes".into(), ranges(&done).into());
-                    }
-                    let times = &["lastProbeTime"];
-                    match verdict {
-                        Verdict::Going => {
-                            let was = condition(job, "Suspended").is_some();
-                            if paused {
-                                set_condition_at(
-                                    job,
-                                    "Suspended",
-                                    "True",
-                                    "JobSuspended",
-                                    "Job suspended",
-                                    times,
-                                );
-                            } else if was {
-                                set_condition_at(
-                                    job,
-                                    "Suspended",
-                                    "False",
-                                    "JobResumed",
-                                    "Job resumed",
-                                    times,
-                                );
-                            }
-                        }
-                        Verdict::Complete => {
-                            status.insert("completionTime".into(), now().into());
-                            let message = "Reached expected number of succeeded pods";
-                            for kind in ["SuccessCriteriaMet", "Complete"] {
-                                set_condition_at(job, kind, "True", "CompletionsReached", message, times);
-                            }
-                        }
-                        Verdict::Failed(reason, message) => {
-                            for kind in ["FailureTarget", "Failed"] {
-                                set_condition_at(job, kind, "True", reason, message, times);
-                            }
-                        }
-                    }
-                    Ok(())
-                },
-            )
-            .await?;
-        match verdict {
-            Verdict::Going => {}
-            Verdict::Complete => context.recorder.normal(job, "Completed", "Job completed").await,
-            Verdict::Failed(reason, message) => context.recorder.warning(job, reason, message).await,
-        }
-        Ok(())
     }
 
     fn pods(&self, job: &Object) -> Vec<Object> {
-        self.context
-            .api
-            .store()
-            .find("pods", Some(job.namespace()), |pod| {
-                is_controlled_by(pod, job.uid())
-            })
+        let store = self.context.store();
+        store.controlled_by("pods", job.namespace(), job.uid())
+    }
+
+    fn tally(&self, job: &Object) -> Tally {
+        self.tallies.lock().get(job.uid()).cloned().unwrap_or_default()
+    }
+
+    fn note(&self, pod: &Value, gone: bool) {
+        let Some(owner) = pod.controller().filter(|owner| owner.kind() == "Job") else {
+            return;
+        };
+        let (name, uid) = (owner.str_at(&["name"]), owner.str_at(&["uid"]));
+        let job = self.context.store().get(RESOURCE, pod.namespace(), name);
+        // The pods of a job that has gone need no count.
+        if job.is_some_and(|job| job.uid() == uid) {
+            let mut tallies = self.tallies.lock();
+            let tally = tallies.entry(uid.to_owned()).or_default();
+            tally.note(pod, gone, Timestamp::now());
+        }
+    }
+
+    async fn carry_out(&self, object: &Object, plan: &Plan<'_>) -> Result<()> {
+        for pod in &plan.delete {
+            // Ahead of the deletion: what we delete ourselves is no failure.
+            let mut tallies = self.tallies.lock();
+            tallies.entry(object.uid().to_owned()).or_default().dismiss(pod.uid());
+            drop(tallies);
+            self.context.delete("pods", object, pod, Words::Pod).await?;
+        }
+        for index in &plan.create {
+            let pod = pod_for(object, *index);
+            self.context.create("pods", object, pod, Words::Pod).await?;
+        }
+        Ok(())
+    }
+
+    async fn report(&self, object: &Object, job: &Job, verdict: Verdict) -> Result<()> {
+        let (pods, tally, at) = (self.pods(object), self.tally(object), Timestamp::now());
+        let before = job.status.clone().unwrap_or_default();
+        let write = |status: &mut JobStatus| observe(status, job, &pods, &tally, verdict, at);
+        let written = self.context.report(RESOURCE, object, write).await?;
+        let recorder = &self.context.recorder;
+        match verdict {
+            Verdict::Going => match suspension(job, &before) {
+                Some(true) => recorder.normal(&written, "Suspended", "Job suspended").await,
+                Some(false) => recorder.normal(&written, "Resumed", "Job resumed").await,
+                None => {}
+            },
+            Verdict::Complete => recorder.normal(&written, "Completed", "Job completed").await,
+            Verdict::Failed(reason, message) => recorder.warning(&written, reason, message).await,
+        }
+        Ok(())
     }
 
     /// Deletes a finished job after its `ttlSecondsAfterFinished`.
-    async fn expire(&self, job: &Object) -> Result<Option<Duration>> {
-        let Some(life) = job.int_at(&["spec", "ttlSecondsAfterFinished"]) else {
+    async fn expire(&self, object: &Object, job: &Job, since: Option<&Time>) -> Result<Option<Duration>> {
+        let life = job.spec.as_ref().and_then(|spec| spec.ttl_seconds_after_finished);
+        let Some((life, since)) = life.zip(since) else {
             return Ok(None);
         };
-        let at = ["Complete", "Failed"]
-            .iter()
-            .find_map(|kind| condition(job.value(), kind))
-            .map(|one| one.str_at(&["lastTransitionTime"]))
-            .unwrap_or_default();
-        let left = life - seconds_since(at).unwrap_or_default();
+        let left = since.0.as_second() + i64::from(life) - Timestamp::now().as_second();
         if left > 0 {
-            return Ok(Some(Duration::from_secs(u64::try_from(left).unwrap_or(1))));
+            return Ok(Some(seconds(left)));
         }
         let options = DeleteOptions {
-            uid: Some(job.uid().to_owned()),
+            uid: Some(object.uid().to_owned()),
             propagation: Propagation::Foreground,
             ..DeleteOptions::default()
         };
-        let context = &self.context;
-        match context
-            .api
-            .delete(&context.me, RESOURCE, job.namespace(), job.name(), &options)
-            .await
-        {
-            Err(status) if status.code != 404 => Err(status),
-            _ => Ok(None),
-        }
+        let Context { api, me, .. } = &self.context;
+        api.delete(me, RESOURCE, object.namespace(), object.name(), &options).await?;
+        Ok(None)
     }
 }
 
 impl Controller for Jobs {
-    fn follows(&self) -> &'static [&'static str] {
-        &[RESOURCE, "pods"]
+    const RESOURCE: &'static str = RESOURCE;
+    const KIND: &'static str = "Job";
+    const OWNS: &'static [&'static str] = &["pods"];
+
+    fn context(&self) -> &Context {
+        &self.context
     }
 
-    fn concerns(&self, resource: &str, event: &Event, add: &mut dyn FnMut(Key)) {
-        let object = event.object.value();
-        if resource == RESOURCE {
-            if event.change == Change::Deleted {
-                self.tallies.lock().remove(object.uid());
-            }
-            add((object.namespace().to_owned(), object.name().to_owned()));
-        } else {
-            self.note(object);
-            owners(event, "Job", add);
+    fn observe(&self, resource: &str, event: &Event) {
+        let gone = event.change == Change::Deleted;
+        if resource == "pods" {
+            self.note(event.object.value(), gone);
+        } else if gone {
+            self.tallies.lock().remove(event.object.uid());
         }
     }
 
-    fn sync<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Duration>>> {
-        Box::pin(async move {
-            let Some(job) = self.context.api.store().get(RESOURCE, namespace, name) else {
-                return Ok(None);
-            };
-            if job.deletion_timestamp().is_some() {
-                return Ok(None);
-            }
-            if finished(job.value()) {
-                return self.expire(&job).await;
-            }
-            let pods = self.pods(&job);
-            for pod in &pods {
-                self.note(pod.value());
-            }
-            let active: Vec<Object> = pods.into_iter().filter(|pod| is_active(pod.value())).collect();
-            let tally = self.tally(&job);
-            let verdict = self.verdict(&job, &active, tally.0, tally.1);
-            let mut again = None;
-            let mut grown = Ok(None);
-            if verdict != Verdict::Going || suspended(job.value()) {
-                self.remove(&job, &active).await?;
-            } else {
-                grown = self.grow(&job, &active, &tally).await;
-                again = job
-                    .int_at(&["spec", "activeDeadlineSeconds"])
-                    .and_then(|deadline| u64::try_from(deadline).ok())
-                    .map(Duration::from_secs);
-            }
-            match self.report(&job, verdict).await {
-                Err(status) if status.code == 404 => return Ok(None),
-                other => other?,
-            }
-            let wait = grown?;
-            Ok([again, wait].into_iter().flatten().min())
-        })
+    async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {
+        let job: Job = typed(object.value())?;
+        let status = job.status.clone().unwrap_or_default();
+        if let Some(condition) = finished(&status) {
+            return self.expire(&object, &job, condition.last_transition_time.as_ref()).await;
+        }
+        let mut pods = self.pods(&object);
+        pods.iter().for_each(|pod| self.note(pod.value(), false));
+        pods.retain(|pod| is_active(pod.value()));
+        let tally = self.tally(&object);
+        let plan = plan(&job, &pods, &tally, Timestamp::now());
+        let carried_out = self.carry_out(&object, &plan).await;
+        self.report(&object, &job, plan.verdict).await?;
+        carried_out.map(|()| plan.look_again.map(seconds))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::ranges;
+    use super::super::testing::object;
+    use super::*;
 
     #[test]
     fn completed_indexes_are_written_as_ranges() {
         assert_eq!(ranges(&[0, 2, 3, 5, 6, 7].into()), "0,2,3,5-7");
-        assert_eq!(ranges(&std::collections::BTreeSet::new()), "");
+        assert_eq!(ranges(&BTreeSet::new()), "");
+    }
+
+    #[test]
+    fn suspension_is_a_condition_and_resets_the_start() {
+        let job = |suspend: bool| -> Job {
+            typed(&json!({ "spec": { "suspend": suspend, "template": {} } })).unwrap()
+        };
+        let mut status = JobStatus::default();
+        let at = Timestamp::UNIX_EPOCH;
+        let mut look = |suspend, status: &mut JobStatus| {
+            let change = suspension(&job(suspend), status);
+            observe(status, &job(suspend), &[], &Tally::default(), Verdict::Going, at);
+            change
+        };
+        assert_eq!(look(false, &mut status), None);
+        assert!(status.start_time.is_some() && status.conditions.is_none());
+        assert_eq!(look(true, &mut status), Some(true));
+        assert_eq!(look(true, &mut status), None);
+        assert!(status.start_time.is_none());
+        assert_eq!(look(false, &mut status), Some(false));
+        let suspended = status.conditions.unwrap();
+        assert_eq!((suspended.len(), suspended[0].status.as_str()), (1, "False"));
+    }
+
+    #[test]
+    fn a_pod_of_an_indexed_job_knows_its_index() {
+        let job = object(json!({ "kind": "Job", "metadata": { "name": "j", "uid": "u" },
+            "spec": { "template": { "spec": { "containers": [{ "name": "a" }] } } } }));
+        let pod = pod_for(&job, Some(3));
+        assert_eq!(index_of(&pod), Some(3));
+        assert_eq!(pod["spec"]["hostname"], "j-3");
+        assert_eq!(pod["spec"]["containers"][0]["env"][0]["name"], "JOB_COMPLETION_INDEX");
+        assert_eq!(pod_for(&job, None).label("job-name"), Some("j"));
     }
 }

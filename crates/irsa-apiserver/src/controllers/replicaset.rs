@@ -1,28 +1,47 @@
 //! ReplicaSets: as many pods as asked for.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::Context;
-use super::pods::{claim, create, delete, from_template, set_count};
-use super::queue::{Controller, Key, adopters, owners};
-use super::scheduler::selector_of;
-use crate::api::BoxFuture;
-use crate::conditions::{condition, remove_condition, set_condition};
-use crate::object::{Object, ObjectExt, entry_object};
-use crate::pod::{Availability, availability, is_active, is_ready};
+use super::owned::{Moment, Words, count, from_template, nonzero, typed};
+use super::queue::Controller;
+use crate::object::{Object, ObjectExt};
+use crate::pod::{is_active, is_ready};
 use crate::status::{Result, Status};
-use crate::store::Event;
 
 const RESOURCE: &str = "replicasets.apps";
 
 pub(crate) struct ReplicaSets(pub(crate) Context);
 
-/// The order in which pods are given up: those that are worth least first.
-fn worth(pod: &Value) -> (bool, u8, bool, i64, std::cmp::Reverse<i64>, String) {
-    let assigned = !pod.str_at(&["spec", "nodeName"]).is_empty();
+/// How many pods a set lacks, and which of its pods are too many.
+#[derive(Debug, PartialEq)]
+struct Plan<'a> {
+    create: usize,
+    delete: Vec<&'a Object>,
+}
+
+fn plan(wanted: usize, pods: &[Object]) -> Plan<'_> {
+    let mut delete = Vec::new();
+    if pods.len() > wanted {
+        delete.extend(pods);
+        delete.sort_by_cached_key(|pod| worth(pod.value()));
+        delete.truncate(pods.len() - wanted);
+    }
+    Plan {
+        create: wanted.saturating_sub(pods.len()),
+        delete,
+    }
+}
+
+/// The order in which pods are given up, as in `controller.ActivePodsWithRanks`: unassigned, pending, unready, cheap
+/// and young ones first.
+fn worth(pod: &Value) -> (bool, u8, bool, i64, Reverse<String>, String) {
     let phase = match pod.str_at(&["status", "phase"]) {
         "Running" => 2,
         "" | "Unknown" => 1,
@@ -32,174 +51,176 @@ fn worth(pod: &Value) -> (bool, u8, bool, i64, std::cmp::Reverse<i64>, String) {
         .annotation("controller.kubernetes.io/pod-deletion-cost")
         .and_then(|cost| cost.parse().ok())
         .unwrap_or_default();
-    let created = pod
-        .str_at(&["metadata", "creationTimestamp"])
-        .parse::<Timestamp>()
-        .map_or(0, Timestamp::as_second);
-    // The youngest go first.
     (
-        assigned,
+        !pod.str_at(&["spec", "nodeName"]).is_empty(),
         phase,
         is_ready(pod),
         cost,
-        std::cmp::Reverse(created),
+        // RFC 3339 in UTC sorts as text.
+        Reverse(pod.str_at(&["metadata", "creationTimestamp"]).to_owned()),
         pod.name().to_owned(),
     )
 }
 
+/// Counts the pods of a set into its status.
+fn observe(status: &mut ReplicaSetStatus, set: &ReplicaSet, pods: &[Object], moment: Moment) {
+    let labels = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+    let labels = labels.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
+    let has_labels = |pod: &&Object| {
+        labels.is_none_or(|labels| labels.iter().all(|(key, value)| pod.label(key) == Some(value)))
+    };
+    let number = |keep: &dyn Fn(&&Object) -> bool| nonzero(count(pods.iter().filter(keep).count()));
+    status.replicas = count(pods.len());
+    status.fully_labeled_replicas = number(&has_labels);
+    status.ready_replicas = number(&|pod| is_ready(pod.value()));
+    status.available_replicas = number(&|pod| moment.is_available(pod));
+    status.observed_generation = set.metadata.generation;
+}
+
+/// Sets or removes the condition `ReplicaFailure`.
+fn note_failure(status: &mut ReplicaSetStatus, failure: Option<&Status>, at: Timestamp) {
+    let conditions = status.conditions.get_or_insert_default();
+    match failure {
+        Some(failure) => {
+            let same = conditions
+                .iter()
+                .any(|one| one.type_ == "ReplicaFailure" && one.message.as_ref() == Some(&failure.message));
+            if !same {
+                conditions.retain(|one| one.type_ != "ReplicaFailure");
+                conditions.push(ReplicaSetCondition {
+                    last_transition_time: Some(Time(at)),
+                    message: Some(failure.message.clone()),
+                    reason: Some("FailedCreate".into()),
+                    status: "True".into(),
+                    type_: "ReplicaFailure".into(),
+                });
+            }
+        }
+        None => conditions.retain(|one| one.type_ != "ReplicaFailure"),
+    }
+    if conditions.is_empty() {
+        status.conditions = None;
+    }
+}
+
 impl ReplicaSets {
     async fn active(&self, set: &Object) -> Result<Vec<Object>> {
-        let selector = selector_of(set.value())?;
-        let pods = claim(&self.0.api, &self.0.me, "pods", set, &selector).await?;
-        Ok(pods.into_iter().filter(|pod| is_active(pod.value())).collect())
+        let mut pods = self.0.claim("pods", set).await?;
+        pods.retain(|pod| is_active(pod.value()));
+        Ok(pods)
     }
 
-    async fn manage(&self, set: &Object, mut pods: Vec<Object>) -> Result<()> {
-        let context = &self.0;
-        let wanted = usize::try_from(set.int_at(&["spec", "replicas"]).unwrap_or(1)).unwrap_or_default();
-        let template = set.at(&["spec", "template"]).cloned().unwrap_or_default();
-        for _ in pods.len()..wanted {
-            let pod = from_template(set.value(), &template);
-            // One refusal is enough: the others would be refused too.
-            create(&context.api, &context.me, &context.recorder, set, pod).await?;
+    async fn manage(&self, object: &Object, wanted: usize) -> Result<()> {
+        let pods = self.active(object).await?;
+        let plan = plan(wanted, &pods);
+        let template = object.at(&["spec", "template"]).cloned().unwrap_or_default();
+        for _ in 0..plan.create {
+            let pod = from_template(object.value(), &template);
+            // One refusal is enough: the others would be refused, too.
+            self.0.create("pods", object, pod, Words::Pod).await?;
         }
-        if pods.len() > wanted {
-            pods.sort_by_cached_key(|pod| worth(pod.value()));
-            let too_many = pods.len() - wanted;
-            for pod in &pods[..too_many] {
-                delete(&context.api, &context.me, &context.recorder, set, pod).await?;
-            }
+        for pod in plan.delete {
+            self.0.delete("pods", object, pod, Words::Pod).await?;
         }
         Ok(())
-    }
-
-    async fn report(&self, set: &Object, failure: Option<&Status>) -> Result<Option<Duration>> {
-        let pods = self.active(set).await?;
-        let min_ready = set.int_at(&["spec", "minReadySeconds"]).unwrap_or_default();
-        let template_labels = set.map_at(&["spec", "template", "metadata", "labels"]);
-        let now = Timestamp::now();
-        let (mut ready, mut available, mut labelled) = (0, 0, 0);
-        let mut soon: Option<Duration> = None;
-        for pod in &pods {
-            ready += i64::from(is_ready(pod.value()));
-            match availability(pod.value(), min_ready, now) {
-                Availability::Available => available += 1,
-                Availability::In(time) => soon = Some(soon.map_or(time, |soon| soon.min(time))),
-                Availability::No => {}
-            }
-            let full = template_labels
-                .is_none_or(|labels| labels.iter().all(|(key, value)| pod.label(key) == value.as_str()));
-            labelled += i64::from(full);
-        }
-        let count = i64::try_from(pods.len()).unwrap_or(i64::MAX);
-        let generation = set.generation();
-        self.0
-            .api
-            .modify(
-                &self.0.me,
-                RESOURCE,
-                set.namespace(),
-                set.name(),
-                "status",
-                |set| {
-                    let status = entry_object(set, "status");
-                    status.insert("replicas".into(), count.into());
-                    set_count(status, "fullyLabeledReplicas", labelled);
-                    set_count(status, "readyReplicas", ready);
-                    set_count(status, "availableReplicas", available);
-                    status.insert("observedGeneration".into(), generation.into());
-                    match failure {
-                        Some(failure) => {
-                            let same = condition(set, "ReplicaFailure")
-                                .is_some_and(|one| one.str_at(&["message"]) == failure.message);
-                            if !same {
-                                set_condition(
-                                    set,
-                                    "ReplicaFailure",
-                                    "True",
-                                    "FailedCreate",
-                                    &failure.message,
-                                );
-                            }
-                        }
-                        None => {
-                            remove_condition(set, "ReplicaFailure");
-                            let none = set.list_at(&["status", "conditions"]).is_empty();
-                            if none {
-                                entry_object(set, "status").shift_remove("conditions");
-                            }
-                        }
-                    }
-                    Ok(())
-                },
-            )
-            .await?;
-        Ok(soon)
     }
 }
 
 impl Controller for ReplicaSets {
-    fn follows(&self) -> &'static [&'static str] {
-        &[RESOURCE, "pods"]
+    const RESOURCE: &'static str = RESOURCE;
+    const KIND: &'static str = "ReplicaSet";
+    const OWNS: &'static [&'static str] = &["pods"];
+
+    fn context(&self) -> &Context {
+        &self.0
     }
 
-    fn concerns(&self, resource: &str, event: &Event, add: &mut dyn FnMut(Key)) {
-        let object = event.object.value();
-        if resource == RESOURCE {
-            add((object.namespace().to_owned(), object.name().to_owned()));
-        } else {
-            owners(event, "ReplicaSet", add);
-            adopters(self.0.api.store(), RESOURCE, event, add);
-        }
-    }
-
-    fn sync<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Duration>>> {
-        Box::pin(async move {
-            let Some(set) = self.0.api.store().get(RESOURCE, namespace, name) else {
-                return Ok(None);
-            };
-            let mut failure = None;
-            if set.deletion_timestamp().is_none() {
-                let pods = self.active(&set).await?;
-                failure = self.manage(&set, pods).await.err();
-            }
-            let soon = match self.report(&set, failure.as_ref()).await {
-                Err(status) if status.code == 404 => None,
-                other => other?,
-            };
-            failure.map_or(Ok(soon), Err)
-        })
+    async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {
+        let set: ReplicaSet = typed(object.value())?;
+        let spec = set.spec.as_ref();
+        let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        let managed = self
+            .manage(&object, usize::try_from(wanted).unwrap_or_default())
+            .await;
+        let pods = self.active(&object).await?;
+        let moment = Moment::now(spec.and_then(|spec| spec.min_ready_seconds));
+        self.0
+            .report(RESOURCE, &object, |status| {
+                observe(status, &set, &pods, moment);
+                note_failure(status, managed.as_ref().err(), moment.at);
+            })
+            .await?;
+        managed.map(|()| moment.soon(&pods))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    use super::worth;
+    use super::super::testing::object;
+    use super::*;
 
-    fn pod(name: &str, phase: &str, node: &str, created: &str) -> Value {
-        json!({
-            "metadata": { "name": name, "creationTimestamp": created },
+    fn pod(name: &str, phase: &str, node: &str, created: &str) -> Object {
+        let ready = if phase == "Running" { "True" } else { "False" };
+        object(json!({
+            "metadata": { "name": name, "creationTimestamp": created, "labels": { "app": "web" } },
             "spec": { "nodeName": node },
-            "status": { "phase": phase, "conditions": [{ "type": "Ready", "status": if phase == "Running" { "True" } else { "False" } }] },
-        })
+            "status": { "phase": phase, "conditions": [{ "type": "Ready", "status": ready }] },
+        }))
     }
 
-    #[test]
-    fn unassigned_then_pending_then_young_pods_go_first() {
-        let mut pods = [
+    fn pods() -> Vec<Object> {
+        vec![
             pod("old", "Running", "n", "2026-11-24T07:00:00Z"),
             pod("young", "Running", "n", "2026-11-24T08:00:00Z"),
             pod("pending", "Pending", "n", "2026-11-24T07:00:00Z"),
             pod("unassigned", "Pending", "", "2026-11-24T07:00:00Z"),
-        ];
-        pods.sort_by_cached_key(worth);
-        let names: Vec<&str> = pods
-            .iter()
-            .filter_map(|pod| pod["metadata"]["name"].as_str())
-            .collect();
-        assert_eq!(names, ["unassigned", "pending", "young", "old"]);
+        ]
+    }
+
+    #[test]
+    fn missing_pods_are_made() {
+        let pods = pods();
+        assert_eq!(plan(6, &pods), Plan { create: 2, delete: vec![] });
+        assert_eq!(plan(4, &pods), Plan { create: 0, delete: vec![] });
+    }
+
+    #[test]
+    fn unassigned_then_pending_then_young_pods_go_first() {
+        let pods = pods();
+        let plan = plan(1, &pods);
+        let names: Vec<&str> = plan.delete.iter().map(|pod| pod.name()).collect();
+        assert_eq!((plan.create, names), (0, vec!["unassigned", "pending", "young"]));
+    }
+
+    #[test]
+    fn the_status_counts_pods_and_leaves_out_zeros() {
+        let set = json!({ "metadata": { "generation": 2 }, "spec": {
+            "selector": {}, "template": { "metadata": { "labels": { "app": "web" } } } } });
+        let set: ReplicaSet = typed(&set).unwrap();
+        let mut status = ReplicaSetStatus::default();
+        observe(&mut status, &set, &pods(), Moment::now(None));
+        assert_eq!(
+            serde_json::to_value(&status).unwrap(),
+            json!({ "replicas": 4, "fullyLabeledReplicas": 4, "readyReplicas": 2, "availableReplicas": 2,
+                "observedGeneration": 2 })
+        );
+        observe(&mut status, &set, &[], Moment::now(None));
+        assert_eq!(serde_json::to_value(&status).unwrap(), json!({ "replicas": 0, "observedGeneration": 2 }));
+    }
+
+    #[test]
+    fn a_refusal_is_a_condition_until_it_is_over() {
+        let mut status = ReplicaSetStatus::default();
+        let refused = Status::bad_request("quota exceeded");
+        note_failure(&mut status, Some(&refused), Timestamp::UNIX_EPOCH);
+        note_failure(&mut status, Some(&refused), Timestamp::MAX);
+        let conditions = status.conditions.clone().unwrap();
+        assert_eq!(conditions.len(), 1);
+        assert_eq!(conditions[0].last_transition_time, Some(Time(Timestamp::UNIX_EPOCH)));
+        note_failure(&mut status, None, Timestamp::MAX);
+        assert_eq!(status.conditions, None);
     }
 }

@@ -2,7 +2,6 @@
 //! Resources, pod affinity and topology spread are not looked at.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,22 +9,20 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::queue::{Controller, Key};
-use crate::api::{Api, BoxFuture};
 use crate::conditions::set_condition;
 use crate::object::{Object, ObjectExt, entry_object};
 use crate::pod::has_ended;
-use crate::selectors::LabelSelector;
 use crate::status::Result;
-use crate::store::{Change, Event, StoreError};
+use crate::store::{Change, Event, Store, StoreError};
 
 /// Why a pod cannot go to a node, in the scheduler's words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Unfit {
+pub(super) enum Unfit {
     /// `spec.unschedulable`.
     Cordoned,
     /// Selector or affinity.
     Affinity,
-    /// A taint that the pod does not tolerate.
+    /// A taint that the pod does not tolerate: key and value.
     Taint(String, String),
 }
 
@@ -40,7 +37,7 @@ impl std::fmt::Display for Unfit {
 }
 
 /// Whether a pod may be put on a node.
-pub(crate) fn fits(pod: &Value, node: &Value) -> std::result::Result<(), Unfit> {
+pub(super) fn fits(pod: &Value, node: &Value) -> Result<(), Unfit> {
     let cordoned = node.at(&["spec", "unschedulable"]) == Some(&Value::Bool(true));
     let unschedulable = json!({ "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" });
     if cordoned && !tolerates(pod, &unschedulable) {
@@ -52,33 +49,22 @@ pub(crate) fn fits(pod: &Value, node: &Value) -> std::result::Result<(), Unfit> 
     for taint in node.list_at(&["spec", "taints"]) {
         let hard = matches!(taint.str_at(&["effect"]), "NoSchedule" | "NoExecute");
         if hard && !tolerates(pod, taint) {
-            return Err(Unfit::Taint(
-                taint.str_at(&["key"]).to_owned(),
-                taint.str_at(&["value"]).to_owned(),
-            ));
+            let part = |key| taint.str_at(&[key]).to_owned();
+            return Err(Unfit::Taint(part("key"), part("value")));
         }
     }
     Ok(())
 }
 
 /// Node selector and required node affinity.
-pub(crate) fn matches_affinity(pod: &Value, node: &Value) -> bool {
+fn matches_affinity(pod: &Value, node: &Value) -> bool {
     let selected = pod.map_at(&["spec", "nodeSelector"]).is_none_or(|wanted| {
         wanted
             .iter()
             .all(|(key, value)| node.label(key) == value.as_str())
     });
-    if !selected {
-        return false;
-    }
-    let required = pod.at(&[
-        "spec",
-        "affinity",
-        "nodeAffinity",
-        "requiredDuringSchedulingIgnoredDuringExecution",
-    ]);
-    let Some(required) = required else { return true };
-    required.list_at(&["nodeSelectorTerms"]).iter().any(|term| {
+    let required = pod.pointer("/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution");
+    let matches_term = |term: &Value| {
         let expressions = term.list_at(&["matchExpressions"]);
         let fields = term.list_at(&["matchFields"]);
         // An empty term matches nothing.
@@ -90,7 +76,8 @@ pub(crate) fn matches_affinity(pod: &Value, node: &Value) -> bool {
                 let value = (one.str_at(&["key"]) == "metadata.name").then(|| node.name());
                 holds(one, value)
             })
-    })
+    };
+    selected && required.is_none_or(|required| required.list_at(&["nodeSelectorTerms"]).iter().any(matches_term))
 }
 
 fn holds(requirement: &Value, value: Option<&str>) -> bool {
@@ -122,10 +109,37 @@ fn tolerates(pod: &Value, taint: &Value) -> bool {
     })
 }
 
+/// The fitting node with the fewest pods, or the message that says why none fits.
+fn choose<'a>(pod: &Value, nodes: &'a [Object], placed: &Placed) -> Result<&'a str, String> {
+    let mut reasons: BTreeMap<Unfit, usize> = BTreeMap::new();
+    let mut fitting = Vec::new();
+    for node in nodes {
+        match fits(pod, node.value()) {
+            Ok(()) => fitting.push(node.name()),
+            Err(reason) => *reasons.entry(reason).or_default() += 1,
+        }
+    }
+    let least = fitting.into_iter().min_by_key(|node| placed.on(node));
+    least.ok_or_else(|| {
+        if nodes.is_empty() {
+            return "no nodes available to schedule pods".to_owned();
+        }
+        let why: Vec<String> = reasons
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        format!(
+            "0/{} nodes are available: {}. preemption: 0/{0} nodes are available: {0} Preemption is not helpful for scheduling.",
+            nodes.len(),
+            why.join(", ")
+        )
+    })
+}
+
 /// Which pod is on which node, kept from the changes of pods: counting them for every pod would take too long.
 #[derive(Debug, Default)]
 struct Placed {
-    // uid of the pod → node
+    /// By uid of the pod.
     nodes: HashMap<String, String>,
     counts: HashMap<String, usize>,
 }
@@ -147,60 +161,15 @@ impl Placed {
             }
         }
     }
+
+    fn on(&self, node: &str) -> usize {
+        self.counts.get(node).copied().unwrap_or_default()
+    }
 }
 
 pub(crate) struct Scheduler {
     context: Context,
     placed: Mutex<Placed>,
-}
-
-impl Scheduler {
-    pub(crate) fn new(api: &Arc<Api>) -> Self {
-        Self {
-            context: Context::new(api, "default-scheduler"),
-            placed: Mutex::default(),
-        }
-    }
-
-    fn waiting(&self) -> Vec<Object> {
-        self.context.api.store().find("pods", None, is_waiting)
-    }
-
-    async fn refuse(&self, pod: &Object, nodes: &[Object], reasons: &BTreeMap<Unfit, usize>) -> Result<()> {
-        let why: Vec<String> = reasons
-            .iter()
-            .map(|(reason, count)| format!("{count} {reason}"))
-            .collect();
-        let message = if nodes.is_empty() {
-            "no nodes available to schedule pods".to_owned()
-        } else {
-            format!(
-                "0/{} nodes are available: {}. preemption: 0/{0} nodes are available: {0} Preemption is not helpful for scheduling.",
-                nodes.len(),
-                why.join(", ")
-            )
-        };
-        self.context
-            .recorder
-            .warning(pod, "FailedScheduling", message.as_str())
-            .await;
-        self.context
-            .api
-            .modify(
-                &self.context.me,
-                "pods",
-                pod.namespace(),
-                pod.name(),
-                "status",
-                |pod| {
-                    entry_object(pod, "status").insert("phase".into(), "Pending".into());
-                    set_condition(pod, "PodScheduled", "False", "Unschedulable", &message);
-                    Ok(())
-                },
-            )
-            .await?;
-        Ok(())
-    }
 }
 
 fn is_waiting(pod: &Value) -> bool {
@@ -211,19 +180,25 @@ fn is_waiting(pod: &Value) -> bool {
         && matches!(pod.str_at(&["spec", "schedulerName"]), "" | "default-scheduler")
 }
 
+/// Whether a change is one of spec or labels: of a node's, those decide which pods fit; heartbeats do not.
+pub(super) fn spec_or_labels_changed(event: &Event) -> bool {
+    event.previous.as_ref().is_none_or(|previous| {
+        previous.at(&["spec"]) != event.object.at(&["spec"]) || previous.labels() != event.object.labels()
+    })
+}
+
 /// Writes the node into a pod, as the `binding` subresource does: no update of the pod's spec is admitted or
 /// validated for it.
-fn bind(api: &Api, pod: &Object, node: &str) -> Result<Object, StoreError> {
-    let mut current = Arc::clone(pod);
+fn bind(store: &Store, pod: &Object, node: &str) -> Result<Object, StoreError> {
+    let mut current = Object::clone(pod);
     loop {
         let mut next = current.value().clone();
         entry_object(&mut next, "spec").insert("nodeName".into(), node.into());
         entry_object(&mut next, "status").insert("phase".into(), "Pending".into());
         set_condition(&mut next, "PodScheduled", "True", "", "");
-        match api.store().update("pods", next, Some(current.version())) {
+        match store.update("pods", next, Some(current.version())) {
             Err(StoreError::Conflict) => {
-                current = api
-                    .store()
+                current = store
                     .get("pods", pod.namespace(), pod.name())
                     .filter(|now| now.uid() == pod.uid() && is_waiting(now.value()))
                     .ok_or(StoreError::NotFound)?;
@@ -233,95 +208,86 @@ fn bind(api: &Api, pod: &Object, node: &str) -> Result<Object, StoreError> {
     }
 }
 
-impl Controller for Scheduler {
-    fn follows(&self) -> &'static [&'static str] {
-        &["pods", "nodes"]
+impl Scheduler {
+    pub(crate) fn new(context: Context) -> Self {
+        Self {
+            context,
+            placed: Mutex::default(),
+        }
     }
 
-    fn concerns(&self, resource: &str, event: &Event, add: &mut dyn FnMut(Key)) {
-        let key = |pod: &Value| (pod.namespace().to_owned(), pod.name().to_owned());
+    async fn refuse(&self, pod: &Object, message: &str) -> Result<()> {
+        self.context
+            .recorder
+            .warning(pod, "FailedScheduling", message)
+            .await;
+        let unschedulable = |pod: &mut Value| {
+            entry_object(pod, "status").insert("phase".into(), "Pending".into());
+            set_condition(pod, "PodScheduled", "False", "Unschedulable", message);
+            Ok(())
+        };
+        self.context.modify("pods", pod, "status", unschedulable).await?;
+        Ok(())
+    }
+}
+
+impl Controller for Scheduler {
+    const RESOURCE: &'static str = "pods";
+    const FOLLOWS: &'static [&'static str] = &["nodes"];
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn observe(&self, resource: &str, event: &Event) {
         if resource == "pods" {
             let gone = event.change == Change::Deleted;
             self.placed.lock().see(event.object.value(), gone);
-            if gone {
-                return;
-            }
-        }
-        match resource {
-            // Our own refusal is a change too, of the status only.
-            "pods" if is_waiting(event.object.value()) && matters(event) => add(key(event.object.value())),
-            // Heartbeats change only the status, labels and taints do matter.
-            "nodes" if matters(event) => self.waiting().iter().for_each(|pod| add(key(pod.value()))),
-            _ => {}
         }
     }
 
-    fn sync<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Duration>>> {
-        Box::pin(async move {
-            let store = self.context.api.store();
-            let Some(pod) = store.get("pods", namespace, name) else {
-                return Ok(None);
-            };
-            if !is_waiting(pod.value()) {
-                return Ok(None);
-            }
-            let nodes = store.list("nodes", None).items;
-            let mut reasons = BTreeMap::new();
-            let mut fitting = Vec::new();
-            for node in &nodes {
-                match fits(pod.value(), node.value()) {
-                    Ok(()) => fitting.push(node.name()),
-                    Err(reason) => *reasons.entry(reason).or_insert(0) += 1,
-                }
-            }
-            let least = {
-                let placed = self.placed.lock();
-                fitting
-                    .iter()
-                    .min_by_key(|node| placed.counts.get(**node).copied().unwrap_or_default())
-                    .map(|node| (*node).to_owned())
-            };
-            let Some(node) = least else {
-                self.refuse(&pod, &nodes, &reasons).await?;
-                return Ok(None);
-            };
-            match bind(&self.context.api, &pod, &node) {
-                Ok(bound) => {
-                    // Before the change comes back: the next pod is already waiting.
-                    self.placed.lock().see(bound.value(), false);
-                    let message = format!("Successfully assigned {namespace}/{name} to {node}");
-                    self.context.recorder.normal(&pod, "Scheduled", message).await;
-                }
-                Err(StoreError::NotFound) => {}
-                Err(error) => return Err(error.status("pods", name)),
-            }
-            Ok(None)
-        })
+    fn matters(&self, event: &Event) -> bool {
+        // Our own refusal is a change, too, of the status only.
+        event.change != Change::Deleted && is_waiting(event.object.value()) && spec_or_labels_changed(event)
     }
-}
 
-fn matters(event: &Event) -> bool {
-    let Some(previous) = &event.previous else {
-        return true;
-    };
-    let parts = |node: &Value| (node.at(&["spec"]).cloned(), node.labels().cloned());
-    parts(previous.value()) != parts(event.object.value())
-}
+    fn concerned(&self, _: &str, event: &Event) -> Vec<Key> {
+        if !spec_or_labels_changed(event) {
+            return Vec::new();
+        }
+        let waiting = self.context.store().find("pods", None, is_waiting);
+        let key = |pod: &Object| (pod.namespace().to_owned(), pod.name().to_owned());
+        waiting.iter().map(key).collect()
+    }
 
-/// Whether a daemon's pod belongs on a node: cordoned nodes count, taints do as for other pods.
-pub(crate) fn daemon_fits(pod: &Value, node: &Value) -> bool {
-    fits(pod, node).is_ok()
-}
-
-/// Reads the label selector of a workload.
-pub(crate) fn selector_of(workload: &Value) -> Result<LabelSelector> {
-    LabelSelector::from_object(workload.at(&["spec", "selector"]))
-        .map_err(|error| crate::status::Status::internal(format!("spec.selector: {error}")))
+    async fn reconcile(&self, pod: Object) -> Result<Option<Duration>> {
+        if !is_waiting(pod.value()) {
+            return Ok(None);
+        }
+        let nodes = self.context.store().list("nodes", None).items;
+        let chosen = choose(pod.value(), &nodes, &self.placed.lock());
+        let node = match chosen {
+            Ok(node) => node,
+            Err(message) => return self.refuse(&pod, &message).await.map(|()| None),
+        };
+        match bind(self.context.store(), &pod, node) {
+            Ok(bound) => {
+                // Before the change comes back: the next pod is already waiting.
+                self.placed.lock().see(bound.value(), false);
+                let message = format!("Successfully assigned {}/{} to {node}", pod.namespace(), pod.name());
+                self.context.recorder.normal(&pod, "Scheduled", message).await;
+                Ok(None)
+            }
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error.status("pods", pod.name())),
+        }
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use super::super::testing::object;
     use super::*;
 
     fn node(labels: Value, spec: Value) -> Value {
@@ -338,11 +304,9 @@ mod tests {
             Err(Unfit::Affinity)
         );
         let affine = |expression: Value| {
-            pod(
-                json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
-                "nodeSelectorTerms": [{ "matchExpressions": [expression] }],
-            } } } }),
-            )
+            let terms = json!([{ "matchExpressions": [expression] }]);
+            pod(json!({ "affinity": { "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } } } }))
         };
         let more = affine(json!({ "key": "cores", "operator": "Gt", "values": ["4"] }));
         let fewer = affine(json!({ "key": "cores", "operator": "Lt", "values": ["4"] }));
@@ -350,10 +314,8 @@ mod tests {
             (fits(&more, &free), fits(&fewer, &free)),
             (Ok(()), Err(Unfit::Affinity))
         );
-        let tainted = node(
-            json!({}),
-            json!({ "taints": [{ "key": "gpu", "value": "yes", "effect": "NoSchedule" }] }),
-        );
+        let taint = json!([{ "key": "gpu", "value": "yes", "effect": "NoSchedule" }]);
+        let tainted = node(json!({}), json!({ "taints": taint }));
         assert_eq!(
             fits(&pod(json!({})), &tainted).unwrap_err().to_string(),
             "node(s) had untolerated taint {gpu: yes}"
@@ -365,16 +327,32 @@ mod tests {
     }
 
     #[test]
+    fn the_node_with_the_fewest_pods_is_chosen() {
+        let node = |name: &str| object(json!({ "metadata": { "name": name, "labels": { "disk": name } } }));
+        let nodes = [node("a"), node("b")];
+        let mut placed = Placed::default();
+        placed.see(&json!({ "metadata": { "uid": "u" }, "spec": { "nodeName": "a" } }), false);
+        assert_eq!(choose(&json!({}), &nodes, &placed), Ok("b"));
+        let picky = |disk: &str| json!({ "spec": { "nodeSelector": { "disk": disk } } });
+        assert_eq!(choose(&picky("a"), &nodes, &placed), Ok("a"));
+        assert_eq!(
+            choose(&picky("c"), &nodes, &placed).unwrap_err(),
+            "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. preemption: 0/2 nodes \
+             are available: 2 Preemption is not helpful for scheduling."
+        );
+    }
+
+    #[test]
     fn placed_pods_are_counted_once_until_they_end() {
         let mut placed = Placed::default();
         let mut pod = json!({ "metadata": { "uid": "u" }, "spec": { "nodeName": "n" }, "status": {} });
         placed.see(&pod, false);
         placed.see(&pod, false);
-        assert_eq!(placed.counts["n"], 1);
+        assert_eq!(placed.on("n"), 1);
         pod["status"]["phase"] = "Succeeded".into();
         placed.see(&pod, false);
-        assert!(placed.counts.is_empty());
+        assert_eq!(placed.on("n"), 0);
         placed.see(&pod, true);
-        assert!(placed.nodes.is_empty());
+        assert!(placed.nodes.is_empty() && placed.counts.is_empty());
     }
 }

@@ -6,17 +6,49 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::queue::{Controller, Key};
-use crate::api::{BoxFuture, WriteOptions};
-use crate::object::ObjectExt;
+use crate::api::WriteOptions;
+use crate::object::{Object, ObjectExt};
 use crate::status::Result;
 use crate::store::Event;
 
+const ACCOUNTS: &str = "serviceaccounts";
+const MAPS: &str = "configmaps";
 /// Name of the ConfigMap that carries the API's CA.
-pub(crate) const ROOT_CA: &str = "kube-root-ca.crt";
+const ROOT_CA: &str = "kube-root-ca.crt";
+/// As a real cluster describes it.
+const DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal \
+    endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+    distributions of Kubernetes clusters.";
 
 pub(crate) struct ServiceAccounts {
     context: Context,
     ca_pem: String,
+}
+
+/// What a namespace lacks.
+#[derive(Debug, PartialEq)]
+enum Step {
+    Create(&'static str, Value),
+    /// The data of the ConfigMap was changed: set it again.
+    Restore(Value),
+}
+
+fn plan(account: Option<&Value>, map: Option<&Value>, ca_pem: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if account.is_none() {
+        steps.push(Step::Create(ACCOUNTS, json!({ "metadata": { "name": "default" } })));
+    }
+    let data = json!({ "ca.crt": ca_pem });
+    match map {
+        None => {
+            let annotations = json!({ "kubernetes.io/description": DESCRIPTION });
+            let metadata = json!({ "name": ROOT_CA, "annotations": annotations });
+            steps.push(Step::Create(MAPS, json!({ "metadata": metadata, "data": data })));
+        }
+        Some(map) if map.get("data") != Some(&data) => steps.push(Step::Restore(data)),
+        Some(_) => {}
+    }
+    steps
 }
 
 impl ServiceAccounts {
@@ -27,75 +59,78 @@ impl ServiceAccounts {
         }
     }
 
-    async fn ensure(&self, resource: &str, namespace: &str, object: Value) -> Result<()> {
-        let api = &self.context.api;
-        let options = WriteOptions::default();
-        match api
-            .create(&self.context.me, resource, namespace, object, &options)
-            .await
-        {
-            Ok(_) => Ok(()),
-            // Somebody was faster, or the namespace began to go.
-            Err(status) if matches!(status.code, 403 | 404 | 409) => Ok(()),
-            Err(status) => Err(status),
+    /// Makes what a namespace lacks.
+    pub(crate) async fn ensure(&self, namespace: &str) -> Result<()> {
+        let Context { api, me, .. } = &self.context;
+        let account = api.store().get(ACCOUNTS, namespace, "default");
+        let map = api.store().get(MAPS, namespace, ROOT_CA);
+        let value = |object: &Option<Object>| object.as_ref().map(|object| object.value().clone());
+        for step in plan(value(&account).as_ref(), value(&map).as_ref(), &self.ca_pem) {
+            let result = match (step, &map) {
+                (Step::Create(resource, object), _) => {
+                    let options = WriteOptions::default();
+                    let made = api.create(me, resource, namespace, object, &options).await;
+                    made.map(|_| ())
+                }
+                (Step::Restore(data), Some(map)) => {
+                    let restore = |map: &mut Value| {
+                        map["data"] = data.clone();
+                        Ok(())
+                    };
+                    self.context.modify(MAPS, map, "", restore).await.map(|_| ())
+                }
+                (Step::Restore(_), None) => Ok(()),
+            };
+            match result {
+                // Somebody was faster, or the namespace began to go.
+                Err(status) if matches!(status.code, 403 | 404 | 409) => {}
+                other => other?,
+            }
         }
+        Ok(())
     }
 }
 
 impl Controller for ServiceAccounts {
-    fn follows(&self) -> &'static [&'static str] {
-        &["namespaces", "serviceaccounts", "configmaps"]
+    const RESOURCE: &'static str = "namespaces";
+    const FOLLOWS: &'static [&'static str] = &[ACCOUNTS, MAPS];
+
+    fn context(&self) -> &Context {
+        &self.context
     }
 
-    fn concerns(&self, resource: &str, event: &Event, add: &mut dyn FnMut(Key)) {
-        let object = event.object.value();
-        match resource {
-            "namespaces" => add((String::new(), object.name().to_owned())),
-            "serviceaccounts" if object.name() == "default" => {
-                add((String::new(), object.namespace().to_owned()));
-            }
-            "configmaps" if object.name() == ROOT_CA => add((String::new(), object.namespace().to_owned())),
-            _ => {}
+    fn concerned(&self, resource: &str, event: &Event) -> Vec<Key> {
+        let object = &event.object;
+        let name = if resource == MAPS { ROOT_CA } else { "default" };
+        if object.name() == name {
+            vec![(String::new(), object.namespace().to_owned())]
+        } else {
+            Vec::new()
         }
     }
 
-    fn sync<'a>(&'a self, _: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Option<Duration>>> {
-        Box::pin(async move {
-            let store = self.context.api.store();
-            let Some(found) = store.get("namespaces", "", namespace) else {
-                return Ok(None);
+    async fn reconcile(&self, namespace: Object) -> Result<Option<Duration>> {
+        self.ensure(namespace.name()).await.map(|()| None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_gets_what_it_lacks_and_a_changed_authority_is_restored() {
+        let kinds = |account: Option<&Value>, map: Option<&Value>| -> Vec<String> {
+            let name = |step| match step {
+                Step::Create(resource, object) => format!("create {resource}/{}", object.name()),
+                Step::Restore(data) => format!("restore {}", data.str_at(&["ca.crt"])),
             };
-            if found.deletion_timestamp().is_some() {
-                return Ok(None);
-            }
-            if store.get("serviceaccounts", namespace, "default").is_none() {
-                let account = json!({ "metadata": { "name": "default" } });
-                self.ensure("serviceaccounts", namespace, account).await?;
-            }
-            let data = json!({ "ca.crt": self.ca_pem });
-            match store.get("configmaps", namespace, ROOT_CA) {
-                None => {
-                    let map = json!({
-                        "metadata": { "name": ROOT_CA, "annotations": {
-                            "kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.",
-                        } },
-                        "data": data,
-                    });
-                    self.ensure("configmaps", namespace, map).await?;
-                }
-                Some(map) if map.at(&["data"]) != Some(&data) => {
-                    let me = &self.context.me;
-                    self.context
-                        .api
-                        .modify(me, "configmaps", namespace, ROOT_CA, "", |map| {
-                            map["data"] = data.clone();
-                            Ok(())
-                        })
-                        .await?;
-                }
-                Some(_) => {}
-            }
-            Ok(None)
-        })
+            plan(account, map, "CA").into_iter().map(name).collect()
+        };
+        let (account, map) = (json!({}), json!({ "data": { "ca.crt": "CA" } }));
+        assert_eq!(kinds(None, None), ["create serviceaccounts/default", "create configmaps/kube-root-ca.crt"]);
+        assert_eq!(kinds(Some(&account), Some(&map)), [""; 0]);
+        let changed = json!({ "data": { "ca.crt": "other" } });
+        assert_eq!(kinds(Some(&account), Some(&changed)), ["restore CA"]);
     }
 }

@@ -1,21 +1,19 @@
-//! StatefulSets: numbered pods, made, updated and given up in order.
+//! StatefulSets: numbered pods, one after the other or all at once; rolling update from the highest number.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::pods::{claim, from_template};
-use super::queue::{Controller, Key, adopters, owners};
+use super::owned::{Moment, Words, count, from_template, nonzero, typed};
+use super::queue::Controller;
 use super::revisions::{self, History, POD_LABEL};
-use super::scheduler::selector_of;
-use crate::api::{BoxFuture, DeleteOptions, WriteOptions};
+use crate::api::WriteOptions;
 use crate::object::{Object, ObjectExt, entry_object};
-use crate::pod::{Availability, availability, has_ended, is_ready};
+use crate::pod::{has_ended, is_ready};
 use crate::status::Result;
-use crate::store::Event;
 
 const RESOURCE: &str = "statefulsets.apps";
 const CLAIMS: &str = "persistentvolumeclaims";
@@ -29,16 +27,17 @@ fn ordinal(set: &Value, pod: &Value) -> Option<i64> {
     number.parse().ok().filter(|ordinal| *ordinal >= 0)
 }
 
-/// The pod of this number, from a template.
-fn pod_for(set: &Value, template: &Value, revision: &str, number: i64) -> Value {
-    let mut pod = from_template(set, template);
+/// The pod of this number, as a revision of the set describes it.
+fn pod_for(set: &Value, revision: &Value, number: i64) -> Value {
+    let template = revision.at(&["data", "spec", "template"]);
+    let mut pod = from_template(set, template.unwrap_or(&Value::Null));
     let name = format!("{}-{number}", set.name());
     let metadata = entry_object(&mut pod, "metadata");
     metadata.shift_remove("generateName");
     metadata.insert("name".into(), name.as_str().into());
     let labels = entry_object(&mut pod["metadata"], "labels");
     labels.insert("apps.kubernetes.io/pod-index".into(), number.to_string().into());
-    labels.insert(POD_LABEL.into(), revision.into());
+    labels.insert(POD_LABEL.into(), revision.name().into());
     labels.insert("statefulset.kubernetes.io/pod-name".into(), name.as_str().into());
     let spec = entry_object(&mut pod, "spec");
     spec.insert("hostname".into(), name.as_str().into());
@@ -47,340 +46,325 @@ fn pod_for(set: &Value, template: &Value, revision: &str, number: i64) -> Value 
         spec.insert("subdomain".into(), service.into());
     }
     let claims = set.list_at(&["spec", "volumeClaimTemplates"]);
-    if !claims.is_empty() {
-        let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
-        if let Some(volumes) = volumes.as_array_mut() {
-            for claim in claims {
-                volumes.retain(|volume| volume.str_at(&["name"]) != claim.name());
-                volumes.push(json!({
-                    "name": claim.name(),
-                    "persistentVolumeClaim": { "claimName": format!("{}-{name}", claim.name()) },
-                }));
-            }
+    if !claims.is_empty()
+        && let Some(volumes) = spec.entry("volumes").or_insert_with(|| json!([])).as_array_mut()
+    {
+        for claim in claims {
+            volumes.retain(|volume| volume.str_at(&["name"]) != claim.name());
+            let claim_name = format!("{}-{name}", claim.name());
+            volumes.push(json!({
+                "name": claim.name(), "persistentVolumeClaim": { "claimName": claim_name },
+            }));
         }
     }
     pod
 }
 
-/// The template that a revision keeps.
-fn template_of(revision: &Value) -> Value {
-    let mut template = revision
-        .at(&["data", "spec", "template"])
-        .cloned()
-        .unwrap_or_default();
-    if let Some(map) = template.as_object_mut() {
-        map.shift_remove("$patch");
-    }
-    template
-}
-
+/// What is seen of a StatefulSet at one moment.
+#[derive(Debug)]
 struct View {
-    set: Object,
-    history: History,
     /// Name of the revision that pods below the partition keep.
     current: String,
+    /// Name of the revision of the present template.
+    update: String,
     pods: BTreeMap<i64, Object>,
     start: i64,
     end: i64,
+    partition: i64,
+    /// Whether one pod has to be healthy before the next is made.
     ordered: bool,
-    min_ready: i64,
-    at: Timestamp,
+    on_delete: bool,
+    moment: Moment,
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq)]
+enum Step<'a> {
+    Create(i64),
+    Delete(&'a Object),
 }
 
 impl View {
-    fn update(&self) -> &str {
-        self.history.present.name()
+    fn new(object: &Object, spec: &StatefulSetSpec, history: &History, pods: Vec<Object>) -> Self {
+        let number = |pod: Object| Some((ordinal(object.value(), pod.value())?, pod));
+        let update = history.present.name().to_owned();
+        let current = match object.str_at(&["status", "currentRevision"]) {
+            "" => update.clone(),
+            current => current.to_owned(),
+        };
+        let strategy = spec.update_strategy.as_ref();
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start);
+        let start = i64::from(start.unwrap_or(0));
+        Self {
+            current,
+            update,
+            pods: pods.into_iter().filter_map(number).collect(),
+            start,
+            end: start + i64::from(spec.replicas.unwrap_or(1)),
+            partition: i64::from(rolling.and_then(|rolling| rolling.partition).unwrap_or(0)),
+            ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
+            on_delete: strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete"),
+            moment: Moment::now(spec.min_ready_seconds),
+        }
     }
 
-    fn healthy(&self, pod: &Object) -> bool {
-        pod.deletion_timestamp().is_none()
-            && availability(pod.value(), self.min_ready, self.at) == Availability::Available
+    /// Name of the revision for a pod that is made now.
+    fn revision_for(&self, number: i64) -> &str {
+        let keeps = !self.on_delete && number < self.start + self.partition;
+        if keeps { &self.current } else { &self.update }
     }
 
-    fn partition(&self) -> i64 {
-        self.set
-            .int_at(&["spec", "updateStrategy", "rollingUpdate", "partition"])
-            .unwrap_or_default()
+    /// Missing and failed pods first, then those that are too many, then pods of earlier templates. An ordered set takes
+    /// one step and waits for it.
+    fn plan(&self) -> Vec<Step<'_>> {
+        let mut steps = Vec::new();
+        for number in self.start..self.end {
+            match self.pods.get(&number) {
+                None => steps.push(Step::Create(number)),
+                Some(pod) if has_ended(pod.value()) => {
+                    if pod.deletion_timestamp().is_none() {
+                        steps.push(Step::Delete(pod));
+                    }
+                }
+                Some(pod) if self.ordered && !self.moment.is_available(pod) => return steps,
+                Some(_) => {}
+            }
+            if self.ordered && !steps.is_empty() {
+                return steps;
+            }
+        }
+        let in_range = |number: &i64| (self.start..self.end).contains(number);
+        let condemned = self.pods.iter().rev().filter(|(number, _)| !in_range(number));
+        let condemned: Vec<&Object> = condemned.map(|(_, pod)| pod).collect();
+        let any = !condemned.is_empty();
+        let first = if self.ordered { 1 } else { condemned.len() };
+        let going = condemned.into_iter().take(first);
+        steps.extend(going.filter(|pod| pod.deletion_timestamp().is_none()).map(Step::Delete));
+        if !any && !self.on_delete {
+            steps.extend(self.roll());
+        }
+        steps
     }
 
-    fn on_delete(&self) -> bool {
-        self.set.str_at(&["spec", "updateStrategy", "type"]) == "OnDelete"
+    /// The next pod of an earlier template: the highest first, each healthy before the next.
+    fn roll(&self) -> Option<Step<'_>> {
+        let first = (self.start + self.partition).min(self.end);
+        for (_, pod) in self.pods.range(first..self.end).rev() {
+            if pod.deletion_timestamp().is_some() {
+                return None;
+            }
+            if pod.label(POD_LABEL) != Some(&self.update) {
+                return Some(Step::Delete(pod));
+            }
+            if !self.moment.is_available(pod) {
+                return None;
+            }
+        }
+        None
     }
 
-    /// Name and template of the revision for a pod that is made now.
-    fn revision_for(&self, number: i64) -> (String, Value) {
-        let keeps = !self.on_delete() && number < self.start + self.partition();
-        let kept = keeps
-            .then(|| self.history.all.iter().find(|one| one.name() == self.current))
-            .flatten();
-        let revision = kept.unwrap_or(&self.history.present);
-        (revision.name().to_owned(), template_of(revision.value()))
+    fn observe(&self, status: &mut StatefulSetStatus, generation: Option<i64>) {
+        let living = || self.pods.values().filter(|pod| pod.deletion_timestamp().is_none());
+        let number = |keep: &dyn Fn(&Object) -> bool| count(living().filter(|pod| keep(pod)).count());
+        let of = |revision: &str| number(&|pod| pod.label(POD_LABEL) == Some(revision));
+        let (total, ready) = (count(self.pods.len()), number(&|pod| is_ready(pod.value())));
+        let (updated, wanted) = (of(&self.update), i32::try_from(self.end - self.start).unwrap_or(i32::MAX));
+        let rolled = !self.on_delete && [updated, ready, total] == [wanted; 3];
+        let current = if rolled { &self.update } else { &self.current };
+        status.observed_generation = generation;
+        status.replicas = total;
+        status.available_replicas = Some(number(&|pod| self.moment.is_available(pod)));
+        status.ready_replicas = nonzero(ready);
+        status.current_replicas = nonzero(of(current));
+        status.updated_replicas = nonzero(updated);
+        status.current_revision = Some(current.clone());
+        status.update_revision = Some(self.update.clone());
+        status.collision_count = Some(0);
     }
 }
 
 impl StatefulSets {
-    async fn view(&self, set: Object) -> Result<View> {
-        let selector = selector_of(set.value())?;
-        let history = revisions::sync(&self.0, &set, &selector, REVISION_LABEL).await?;
-        let claimed = claim(&self.0.api, &self.0.me, "pods", &set, &selector).await?;
-        let pods = claimed
-            .into_iter()
-            .filter_map(|pod| Some((ordinal(set.value(), pod.value())?, pod)))
-            .collect();
-        let current = match set.str_at(&["status", "currentRevision"]) {
-            "" => history.present.name(),
-            current => current,
-        };
-        let start = set.int_at(&["spec", "ordinals", "start"]).unwrap_or_default();
-        let replicas = set.int_at(&["spec", "replicas"]).unwrap_or(1);
-        Ok(View {
-            current: current.to_owned(),
-            pods,
-            start,
-            end: start + replicas,
-            ordered: set.str_at(&["spec", "podManagementPolicy"]) != "Parallel",
-            min_ready: set.int_at(&["spec", "minReadySeconds"]).unwrap_or_default(),
-            at: Timestamp::now(),
-            history,
-            set,
-        })
+    async fn view(&self, object: &Object, spec: &StatefulSetSpec, history: &History) -> Result<View> {
+        let pods = self.0.claim("pods", object).await?;
+        Ok(View::new(object, spec, history, pods))
     }
 
-    async fn make(&self, view: &View, number: i64) -> Result<()> {
+    async fn make(&self, object: &Object, history: &History, view: &View, number: i64) -> Result<()> {
+        let name = view.revision_for(number);
+        let kept = history.all.iter().find(|revision| revision.name() == name);
+        let revision = kept.unwrap_or(&history.present);
+        let pod = pod_for(object.value(), revision.value(), number);
+        self.claim_volumes(object, pod.name()).await?;
+        let made = self.0.create("pods", object, pod, Words::NumberedPod).await;
+        made.map(|_| ())
+    }
+
+    async fn claim_volumes(&self, object: &Object, pod: &str) -> Result<()> {
         let context = &self.0;
-        let set = &view.set;
-        let (revision, template) = view.revision_for(number);
-        let pod = pod_for(set.value(), &template, &revision, number);
-        let name = pod.name().to_owned();
-        let options = WriteOptions::default();
-        // Clusters without the resource run the pods all the same: nothing is mounted.
-        if context.api.registry().by_storage(CLAIMS).is_some() {
-            for template in set.list_at(&["spec", "volumeClaimTemplates"]) {
-                let claim = format!("{}-{name}", template.name());
-                if context.api.store().get(CLAIMS, set.namespace(), &claim).is_none() {
-                    let mut object = template.clone();
-                    entry_object(&mut object, "metadata").insert("name".into(), claim.into());
-                    if let Some(map) = object.as_object_mut() {
-                        map.shift_remove("status");
-                    }
-                    context
-                        .api
-                        .create(&context.me, CLAIMS, set.namespace(), object, &options)
-                        .await?;
-                }
+        for template in object.list_at(&["spec", "volumeClaimTemplates"]) {
+            let name = format!("{}-{pod}", template.name());
+            if context.store().get(CLAIMS, object.namespace(), &name).is_some() {
+                continue;
             }
+            let mut claim = template.clone();
+            entry_object(&mut claim, "metadata").insert("name".into(), name.into());
+            if let Some(claim) = claim.as_object_mut() {
+                claim.shift_remove("status");
+            }
+            let options = WriteOptions::default();
+            context
+                .api
+                .create(&context.me, CLAIMS, object.namespace(), claim, &options)
+                .await?;
         }
-        match context
-            .api
-            .create(&context.me, "pods", set.namespace(), pod, &options)
-            .await
-        {
-            Ok(_) => {
-                let message = format!("create Pod {name} in StatefulSet {} successful", set.name());
-                context.recorder.normal(set, "SuccessfulCreate", message).await;
-                Ok(())
-            }
-            Err(status) => {
-                let message = format!(
-                    "create Pod {name} in StatefulSet {} failed error: {}",
-                    set.name(),
-                    status.message
-                );
-                context.recorder.warning(set, "FailedCreate", message).await;
-                Err(status)
-            }
-        }
-    }
-
-    async fn delete(&self, set: &Object, pod: &Object) -> Result<()> {
-        let context = &self.0;
-        let options = DeleteOptions {
-            uid: Some(pod.uid().to_owned()),
-            ..DeleteOptions::default()
-        };
-        let gone = context
-            .api
-            .delete(&context.me, "pods", pod.namespace(), pod.name(), &options)
-            .await;
-        match gone {
-            Ok(_) => {
-                let message = format!(
-                    "delete Pod {} in StatefulSet {} successful",
-                    pod.name(),
-                    set.name()
-                );
-                context.recorder.normal(set, "SuccessfulDelete", message).await;
-                Ok(())
-            }
-            Err(status) if status.code == 404 => Ok(()),
-            Err(status) => {
-                let message = format!(
-                    "delete Pod {} in StatefulSet {} failed error: {}",
-                    pod.name(),
-                    set.name(),
-                    status.message
-                );
-                context.recorder.warning(set, "FailedDelete", message).await;
-                Err(status)
-            }
-        }
-    }
-
-    /// One step. Ordered sets take one at a time and wait for it.
-    async fn step(&self, view: &View) -> Result<()> {
-        for number in view.start..view.end {
-            match view.pods.get(&number) {
-                None => {
-                    self.make(view, number).await?;
-                    if view.ordered {
-                        return Ok(());
-                    }
-                }
-                Some(pod) if has_ended(pod.value()) && pod.deletion_timestamp().is_none() => {
-                    self.delete(&view.set, pod).await?;
-                    if view.ordered {
-                        return Ok(());
-                    }
-                }
-                Some(pod) if view.ordered && !view.healthy(pod) => return Ok(()),
-                Some(_) => {}
-            }
-        }
-        let condemned = view
-            .pods
-            .iter()
-            .rev()
-            .filter(|(number, _)| **number < view.start || **number >= view.end);
-        let mut any = false;
-        for (_, pod) in condemned {
-            any = true;
-            if pod.deletion_timestamp().is_none() {
-                self.delete(&view.set, pod).await?;
-            }
-            if view.ordered {
-                return Ok(());
-            }
-        }
-        if any || view.on_delete() {
-            return Ok(());
-        }
-        // The highest first, each healthy before the next.
-        let first = view.start + view.partition();
-        for (_, pod) in view.pods.range(first.min(view.end)..view.end).rev() {
-            if pod.deletion_timestamp().is_some() {
-                return Ok(());
-            }
-            if pod.label(POD_LABEL) != Some(view.update()) {
-                return self.delete(&view.set, pod).await;
-            }
-            if !view.healthy(pod) {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    async fn report(&self, view: &View) -> Result<()> {
-        let living: Vec<&Object> = view
-            .pods
-            .values()
-            .filter(|pod| pod.deletion_timestamp().is_none())
-            .collect();
-        let count = |keep: &dyn Fn(&Object) -> bool| {
-            i64::try_from(living.iter().filter(|pod| keep(pod)).count()).unwrap_or(i64::MAX)
-        };
-        let total = i64::try_from(view.pods.len()).unwrap_or(i64::MAX);
-        let ready = count(&|pod| is_ready(pod.value()));
-        let available = count(&|pod| view.healthy(pod));
-        let updated = count(&|pod| pod.label(POD_LABEL) == Some(view.update()));
-        let wanted = view.end - view.start;
-        let rolled = !view.on_delete() && updated == wanted && ready == wanted && total == wanted;
-        let current_revision = if rolled { view.update() } else { &view.current };
-        let current = count(&|pod| pod.label(POD_LABEL) == Some(current_revision));
-        let generation = view.set.generation();
-        self.0
-            .api
-            .modify(
-                &self.0.me,
-                RESOURCE,
-                view.set.namespace(),
-                view.set.name(),
-                "status",
-                |set| {
-                    let status = entry_object(set, "status");
-                    status.insert("observedGeneration".into(), generation.into());
-                    status.insert("replicas".into(), total.into());
-                    status.insert("availableReplicas".into(), available.into());
-                    super::pods::set_count(status, "readyReplicas", ready);
-                    super::pods::set_count(status, "currentReplicas", current);
-                    super::pods::set_count(status, "updatedReplicas", updated);
-                    status.insert("currentRevision".into(), current_revision.into());
-                    status.insert("updateRevision".into(), view.update().into());
-                    status.insert("collisionCount".into(), 0.into());
-                    Ok(())
-                },
-            )
-            .await?;
         Ok(())
     }
 }
 
 impl Controller for StatefulSets {
-    fn follows(&self) -> &'static [&'static str] {
-        &[RESOURCE, "pods", "controllerrevisions.apps"]
+    const RESOURCE: &'static str = RESOURCE;
+    const KIND: &'static str = "StatefulSet";
+    const OWNS: &'static [&'static str] = &["pods", revisions::RESOURCE];
+
+    fn context(&self) -> &Context {
+        &self.0
     }
 
-    fn concerns(&self, resource: &str, event: &Event, add: &mut dyn FnMut(Key)) {
-        let object = event.object.value();
-        if resource == RESOURCE {
-            add((object.namespace().to_owned(), object.name().to_owned()));
-        } else {
-            owners(event, "StatefulSet", add);
-            adopters(self.0.api.store(), RESOURCE, event, add);
-        }
-    }
-
-    fn sync<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Duration>>> {
-        Box::pin(async move {
-            let Some(set) = self.0.api.store().get(RESOURCE, namespace, name) else {
-                return Ok(None);
+    async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {
+        let set: StatefulSet = typed(object.value())?;
+        let spec = set.spec.unwrap_or_default();
+        let history = self.0.history(&object, REVISION_LABEL).await?;
+        let view = self.view(&object, &spec, &history).await?;
+        let mut result = Ok(());
+        for step in view.plan() {
+            result = match step {
+                Step::Create(number) => self.make(&object, &history, &view, number).await,
+                Step::Delete(pod) => self.0.delete("pods", &object, pod, Words::NumberedPod).await,
             };
-            if set.deletion_timestamp().is_some() {
-                return Ok(None);
+            if result.is_err() {
+                break;
             }
-            let view = self.view(set).await?;
-            let stepped = self.step(&view).await;
-            let view = self.view(view.set).await?;
-            self.report(&view).await?;
-            stepped?;
-            let used: Vec<&str> = view
-                .pods
-                .values()
-                .filter_map(|pod| pod.label(POD_LABEL))
-                .collect();
-            revisions::clean_up(&self.0, &view.set, &view.history, |revision| {
-                used.contains(&revision.name()) || revision.name() == view.current
-            })
+        }
+        let view = self.view(&object, &spec, &history).await?;
+        let generation = set.metadata.generation;
+        self.0
+            .report(RESOURCE, &object, |status| view.observe(status, generation))
             .await?;
-            let soon = view
-                .pods
-                .values()
-                .filter_map(|pod| match availability(pod.value(), view.min_ready, view.at) {
-                    Availability::In(time) => Some(time),
-                    _ => None,
-                })
-                .min();
-            Ok(soon)
-        })
+        result?;
+        let used = |revision: &Object| {
+            let name = revision.name();
+            name == view.current || view.pods.values().any(|pod| pod.label(POD_LABEL) == Some(name))
+        };
+        self.0
+            .trim_history(spec.revision_history_limit, &history, used)
+            .await?;
+        Ok(view.moment.soon(view.pods.values()))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use serde_json::json;
-
+    use super::super::testing::object;
     use super::*;
+
+    #[derive(Clone, Copy)]
+    enum Is {
+        Ready,
+        Starting,
+        Ended,
+        Going,
+    }
+    use Is::{Ended, Going, Ready, Starting};
+
+    fn pod(number: usize, revision: &str, is: Is) -> Object {
+        let phase = if matches!(is, Ended) { "Failed" } else { "Running" };
+        let ready = if matches!(is, Ready | Going) { "True" } else { "False" };
+        let mut pod = json!({
+            "metadata": { "name": format!("db-{number}"), "labels": { POD_LABEL: revision } },
+            "status": { "phase": phase, "conditions": [{ "type": "Ready", "status": ready }] },
+        });
+        if matches!(is, Going) {
+            pod["metadata"]["deletionTimestamp"] = "2026-11-24T07:00:00Z".into();
+        }
+        object(pod)
+    }
+
+    fn view(spec: Value, pods: &[(&str, Is)]) -> View {
+        let set = object(json!({ "metadata": { "name": "db" }, "spec": spec, "status": { "currentRevision": "old" } }));
+        let revision = |name: &str| object(json!({ "metadata": { "name": name, "uid": name } }));
+        let history = History { present: revision("new"), all: vec![revision("old"), revision("new")] };
+        let pods = pods
+            .iter()
+            .enumerate()
+            .map(|(number, (revision, is))| pod(number, revision, *is))
+            .collect();
+        View::new(&set, &typed(set.at(&["spec"]).unwrap()).unwrap(), &history, pods)
+    }
+
+    fn steps(spec: Value, pods: &[(&str, Is)]) -> String {
+        let view = view(spec, pods);
+        let text = |step| match step {
+            Step::Create(number) => format!("+{number}"),
+            Step::Delete(pod) => format!("-{}", pod.name()),
+        };
+        view.plan().into_iter().map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn an_ordered_set_makes_one_pod_after_the_other() {
+        let three = || json!({ "replicas": 3 });
+        assert_eq!(steps(three(), &[]), "+0");
+        assert_eq!(steps(three(), &[("new", Starting)]), "");
+        assert_eq!(steps(three(), &[("new", Ready)]), "+1");
+        assert_eq!(steps(three(), &[("new", Ready), ("new", Ended)]), "-db-1");
+        let parallel = json!({ "replicas": 3, "podManagementPolicy": "Parallel" });
+        assert_eq!(steps(parallel, &[("new", Starting)]), "+1 +2");
+    }
+
+    #[test]
+    fn the_highest_numbers_go_first() {
+        let pods = [("new", Ready), ("new", Ready), ("new", Ready)];
+        assert_eq!(steps(json!({ "replicas": 1 }), &pods), "-db-2");
+        let going = [("new", Ready), ("new", Ready), ("new", Going)];
+        assert_eq!(steps(json!({ "replicas": 1 }), &going), "");
+        let parallel = json!({ "replicas": 1, "podManagementPolicy": "Parallel" });
+        assert_eq!(steps(parallel, &pods), "-db-2 -db-1");
+        let later = json!({ "replicas": 1, "ordinals": { "start": 2 } });
+        assert_eq!(steps(later, &pods), "-db-1");
+    }
+
+    #[test]
+    fn a_rolling_update_begins_with_the_highest_and_stops_at_the_partition() {
+        let three = || json!({ "replicas": 3 });
+        assert_eq!(steps(three(), &[("old", Ready), ("old", Ready), ("old", Ready)]), "-db-2");
+        assert_eq!(steps(three(), &[("old", Ready), ("old", Ready), ("new", Ready)]), "-db-1");
+        assert_eq!(steps(three(), &[("old", Ready), ("old", Ready), ("new", Going)]), "");
+        let partition = json!({ "replicas": 3, "updateStrategy": { "rollingUpdate": { "partition": 2 } } });
+        assert_eq!(steps(partition, &[("old", Ready), ("old", Ready), ("new", Ready)]), "");
+        let on_delete = json!({ "replicas": 3, "updateStrategy": { "type": "OnDelete" } });
+        assert_eq!(steps(on_delete, &[("old", Ready), ("old", Ready), ("old", Ready)]), "");
+    }
+
+    #[test]
+    fn a_pod_below_the_partition_comes_back_as_it_was() {
+        let spec = json!({ "replicas": 3, "updateStrategy": { "rollingUpdate": { "partition": 2 } } });
+        let view = view(spec, &[]);
+        assert_eq!((view.revision_for(1), view.revision_for(2)), ("old", "new"));
+    }
+
+    #[test]
+    fn the_current_revision_changes_when_all_pods_are_new_and_ready() {
+        let status = |pods: &[(&str, Is)]| {
+            let mut status = StatefulSetStatus::default();
+            view(json!({ "replicas": 2 }), pods).observe(&mut status, Some(1));
+            (status.current_revision.unwrap(), status.current_replicas, status.updated_replicas)
+        };
+        assert_eq!(status(&[("old", Ready), ("new", Ready)]), ("old".into(), Some(1), Some(1)));
+        assert_eq!(status(&[("new", Ready), ("new", Starting)]), ("old".into(), None, Some(2)));
+        assert_eq!(status(&[("new", Ready), ("new", Ready)]), ("new".into(), Some(2), Some(2)));
+    }
 
     #[test]
     fn a_pod_has_its_number_in_name_labels_and_claims() {
@@ -389,20 +373,15 @@ mod tests {
             "metadata": { "name": "web", "namespace": "n", "uid": "u" },
             "spec": { "serviceName": "web", "volumeClaimTemplates": [{ "metadata": { "name": "data" } }] },
         });
-        let template = json!({ "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [] } });
-        let pod = pod_for(&set, &template, "web-abc", 2);
+        let revision = json!({ "metadata": { "name": "web-abc" }, "data": { "spec": { "template": {
+            "$patch": "replace", "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [] } } } } });
+        let pod = pod_for(&set, &revision, 2);
         assert_eq!(pod["metadata"]["name"], "web-2");
-        assert_eq!(
-            pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"],
-            "web-2"
-        );
+        assert_eq!(pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"], "web-2");
         assert_eq!(pod["metadata"]["labels"][POD_LABEL], "web-abc");
-        assert_eq!(pod["spec"]["hostname"], "web-2");
-        assert_eq!(pod["spec"]["subdomain"], "web");
-        assert_eq!(
-            pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"],
-            "data-web-2"
-        );
+        assert_eq!((&pod["spec"]["hostname"], &pod["spec"]["subdomain"]), (&"web-2".into(), &"web".into()));
+        let claim = &pod["spec"]["volumes"][0]["persistentVolumeClaim"];
+        assert_eq!(claim["claimName"], "data-web-2");
         assert_eq!(ordinal(&set, &pod), Some(2));
         assert_eq!(ordinal(&set, &json!({ "metadata": { "name": "web-a" } })), None);
     }
