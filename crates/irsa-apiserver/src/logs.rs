@@ -138,8 +138,8 @@ struct Runs {
 /// The logs of all containers.
 #[derive(Debug, Default)]
 pub struct Logs {
-    // By uid of the pod and name of the container.
-    runs: Mutex<HashMap<(String, String), Runs>>,
+    /// By uid of the pod and name of the container.
+    runs: Mutex<HashMap<String, HashMap<String, Runs>>>,
 }
 
 impl Logs {
@@ -147,18 +147,16 @@ impl Logs {
     #[must_use]
     pub fn of(&self, pod_uid: &str, container: &str) -> Log {
         let mut runs = self.runs.lock();
-        let runs = runs
-            .entry((pod_uid.to_owned(), container.to_owned()))
-            .or_default();
+        let runs = runs.entry(pod_uid.to_owned()).or_default();
+        let runs = runs.entry(container.to_owned()).or_default();
         runs.current.get_or_insert_with(|| (0, Log::default())).1.clone()
     }
 
     /// Begins a new run; the last one can still be read as the previous.
     pub(crate) fn begin(&self, pod_uid: &str, container: &str, restart_count: u32) -> Log {
         let mut runs = self.runs.lock();
-        let runs = runs
-            .entry((pod_uid.to_owned(), container.to_owned()))
-            .or_default();
+        let runs = runs.entry(pod_uid.to_owned()).or_default();
+        let runs = runs.entry(container.to_owned()).or_default();
         match &runs.current {
             Some((count, log)) if *count == restart_count => return log.clone(),
             _ => {}
@@ -174,19 +172,17 @@ impl Logs {
 
     /// Forgets a pod.
     pub(crate) fn forget(&self, pod_uid: &str) {
-        let mut all = self.runs.lock();
-        all.retain(|(uid, _), runs| {
-            let keep = uid != pod_uid;
-            if !keep && let Some((_, log)) = &runs.current {
+        let gone = self.runs.lock().remove(pod_uid);
+        for runs in gone.into_iter().flat_map(HashMap::into_values) {
+            if let Some((_, log)) = runs.current {
                 log.end();
             }
-            keep
-        });
+        }
     }
 
     pub(crate) fn find(&self, pod_uid: &str, container: &str, previous: bool) -> Option<Log> {
         let runs = self.runs.lock();
-        let runs = runs.get(&(pod_uid.to_owned(), container.to_owned()))?;
+        let runs = runs.get(pod_uid)?.get(container)?;
         if previous {
             runs.previous.clone()
         } else {

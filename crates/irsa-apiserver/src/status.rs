@@ -316,6 +316,18 @@ impl Status {
         Self::new(code, reason, message)
     }
 
+    /// Whether one of the causes in the details has this reason.
+    pub(crate) fn has_cause(&self, reason: &str) -> bool {
+        let causes = self
+            .details
+            .as_ref()
+            .and_then(|details| details["causes"].as_array());
+        causes
+            .into_iter()
+            .flatten()
+            .any(|cause| cause["reason"] == reason)
+    }
+
     /// The `v1/Status` object.
     #[must_use]
     pub fn to_json(&self) -> Value {

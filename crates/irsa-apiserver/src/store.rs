@@ -159,7 +159,10 @@ impl Collection {
         }
         if let Some(uid) = after {
             let key = (object.namespace().to_owned(), uid.to_owned());
-            self.controlled.entry(key).or_default().insert(object.name().to_owned());
+            self.controlled
+                .entry(key)
+                .or_default()
+                .insert(object.name().to_owned());
         }
     }
 }
@@ -663,11 +666,17 @@ mod tests {
         store.create("pods", owned("b", "u")).unwrap();
         store.create("pods", owned("a", "u")).unwrap();
         store.create("pods", object("c", 0)).unwrap();
-        assert_eq!((names("u"), names("")), (vec!["a".into(), "b".into()], vec!["c".into()]));
+        assert_eq!(
+            (names("u"), names("")),
+            (vec!["a".into(), "b".into()], vec!["c".into()])
+        );
         store.update("pods", object("a", 0), None).unwrap();
         store.update("pods", owned("c", "v"), None).unwrap();
         store.delete("pods", "n", "b", None).unwrap();
-        assert_eq!((names("u"), names("v"), names("")), (vec![], vec!["c".into()], vec!["a".into()]));
+        assert_eq!(
+            (names("u"), names("v"), names("")),
+            (vec![], vec!["c".into()], vec!["a".into()])
+        );
     }
 
     #[test]

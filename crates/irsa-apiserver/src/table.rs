@@ -1,11 +1,15 @@
 //! Tables: what `kubectl get` shows, made by the server.
 
-mod cells;
+mod age;
+mod builtin;
+mod column;
 mod custom;
-mod workloads;
+mod pod;
 
 use serde_json::{Value, json};
 
+use self::column::{Column, NAME};
+use self::custom::CustomColumn;
 use crate::object::Stored;
 use crate::resources::Resource;
 
@@ -31,46 +35,50 @@ impl Include {
     }
 }
 
-/// Name, type, and whether it is shown with `-o wide` only.
-pub(crate) type Column = (String, &'static str, bool);
-
-/// Makes the cells of one object.
-pub(crate) type Cells = Box<dyn Fn(&Value) -> Vec<Value>>;
-
 /// Writes one table.
 pub(crate) struct Table {
-    columns: Vec<Column>,
-    cells: Cells,
+    builtin: &'static [Column],
+    custom: Vec<CustomColumn>,
     rows: usize,
 }
 
 impl Table {
     /// A table for objects of a resource.
     pub(crate) fn new(resource: &Resource, version: &str) -> Self {
-        let (columns, cells) = match &resource.custom {
-            Some(definition) => custom::table(definition, version),
-            None => cells::table(&resource.storage),
-        };
+        let definition = resource.custom.as_deref();
+        let custom = definition
+            .map(|definition| custom::columns(definition, version))
+            .unwrap_or_default();
         Self {
-            columns,
-            cells,
+            // The age of a custom resource is one of the columns that its definition names, if it names any.
+            builtin: if custom.is_empty() {
+                builtin::columns(&resource.storage)
+            } else {
+                &[NAME]
+            },
+            custom,
             rows: 0,
         }
     }
 
     pub(crate) fn begin(&mut self, out: &mut Vec<u8>, metadata: &Value, with_columns: bool) {
-        let columns: Value = if with_columns {
-            self.columns
-                .iter()
-                .map(|(name, kind, wide)| {
-                    json!({
-                        "name": name, "type": kind, "format": if name == "Name" { "name" } else { "" },
-                        "description": "", "priority": i32::from(*wide),
-                    })
-                })
-                .collect()
-        } else {
-            Value::Null
+        let builtin = self.builtin.iter().map(|(name, cell)| {
+            let (wide, name) = name.strip_prefix('+').map_or((false, *name), |name| (true, name));
+            (name, cell.kind(), wide)
+        });
+        let custom = self
+            .custom
+            .iter()
+            .map(|column| (column.name.as_str(), column.kind, column.wide));
+        let definition = |(name, kind, wide)| {
+            json!({
+                "name": name, "type": kind, "format": if name == "Name" { "name" } else { "" },
+                "description": "", "priority": i32::from(wide),
+            })
+        };
+        let columns: Value = match with_columns {
+            true => builtin.chain(custom).map(definition).collect(),
+            false => Value::Null,
         };
         out.extend_from_slice(
             format!(
@@ -85,7 +93,9 @@ impl Table {
             out.push(b',');
         }
         self.rows += 1;
-        let cells = Value::Array((self.cells)(object.value()));
+        let builtin = self.builtin.iter().map(|(_, cell)| cell.read(object.value()));
+        let custom = self.custom.iter().map(|column| column.read(object.value()));
+        let cells: Value = builtin.chain(custom).collect();
         out.extend_from_slice(format!(r#"{{"cells":{cells},"object":"#).as_bytes());
         match include {
             Include::None => out.extend_from_slice(b"null"),

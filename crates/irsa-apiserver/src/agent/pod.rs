@@ -28,6 +28,13 @@ const SAME_NAME: Duration = Duration::from_millis(500);
 /// How often something that is missing is looked for.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// The exit code of a process that SIGTERM has ended.
+const TERMINATED: i32 = 128 + 15;
+
+fn reason_of(exit_code: i32) -> &'static str {
+    if exit_code == 0 { "Completed" } else { "Error" }
+}
+
 /// Something that happened to the container of this index.
 enum Happening {
     Started(usize, Result<Option<Arc<dyn Running>>, RuntimeError>),
@@ -406,8 +413,7 @@ impl Worker {
         let State::Running(since) = &container.state else {
             return;
         };
-        let reason = if code == 0 { "Completed" } else { "Error" };
-        let terminated = State::Terminated(since.clone(), instant(), code, reason);
+        let terminated = State::Terminated(since.clone(), instant(), code, reason_of(code));
         container.state = terminated.clone();
         container.ready = false;
         let policy = self.pod.str_at(&["spec", "restartPolicy"]);
@@ -448,7 +454,7 @@ impl Worker {
             return;
         }
         if matches!(phase(self.pod.value(), &self.containers), "Succeeded" | "Failed") {
-            self.stop_all(Duration::from_secs(1), "Completed").await;
+            self.stop_all(Duration::from_secs(1), 0).await;
         }
         self.publish().await;
         self.advance(work);
@@ -485,8 +491,8 @@ impl Worker {
         log.end();
     }
 
-    /// Ends all containers that still run.
-    async fn stop_all(&mut self, grace: Duration, reason: &'static str) {
+    /// Ends all containers that still run, with this exit code.
+    async fn stop_all(&mut self, grace: Duration, code: i32) {
         let real: Vec<_> = self.running.values().cloned().collect();
         let pretended = self
             .containers
@@ -506,7 +512,7 @@ impl Worker {
             self.forget_running(index);
             let container = &mut self.containers[index];
             if let State::Running(since) = &container.state {
-                container.state = State::Terminated(since.clone(), instant(), 0, reason);
+                container.state = State::Terminated(since.clone(), instant(), code, reason_of(code));
                 container.ready = false;
             }
         }
@@ -524,7 +530,10 @@ impl Worker {
                 }
             }
         }
-        self.stop_all(grace.unwrap_or_default(), "Completed").await;
+        // A server ends well when it is told to; work that is cut short does not.
+        let to_end = matches!(self.pod.str_at(&["spec", "restartPolicy"]), "Never" | "OnFailure");
+        let code = if to_end { TERMINATED } else { 0 };
+        self.stop_all(grace.unwrap_or_default(), code).await;
         if grace.is_some() {
             if !self.at.started.is_empty() {
                 self.publish().await;

@@ -1,8 +1,9 @@
 //! What an agent reports: the status of a node and of a pod, as pure functions.
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use crate::conditions::set_condition;
+use crate::conditions::{is_true, set_condition};
 use crate::config::NodeConfig;
 use crate::object::{ObjectExt, entry_object, now};
 use crate::version::{Version, architecture};
@@ -51,10 +52,10 @@ pub(crate) fn node(config: &NodeConfig, index: usize, version: &Version) -> Valu
             "conditions": super::node_conditions(),
             "daemonEndpoints": { "kubeletEndpoint": { "Port": 10250 } },
             "nodeInfo": {
-                "architecture": arch, "bootID": uuid::Uuid::new_v4().to_string(),
+                "architecture": arch, "bootID": Uuid::new_v4().to_string(),
                 "containerRuntimeVersion": "containerd://1.7.27", "kernelVersion": "6.1.0-irsa-lab",
                 "kubeProxyVersion": kubelet, "kubeletVersion": kubelet, "machineID": id,
-                "operatingSystem": "linux", "osImage": "irsa lab", "systemUUID": uuid::Uuid::new_v4().to_string(),
+                "operatingSystem": "linux", "osImage": "irsa lab", "systemUUID": Uuid::new_v4().to_string(),
             },
         },
     })
@@ -187,25 +188,15 @@ fn image_id(image: &str) -> String {
         Some((repository, tag)) if !tag.contains('/') => repository,
         _ => repository,
     };
-    format!("{repository}@sha256:{}", hex(digest.as_ref()))
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    let hex = |bytes: &[u8]| Uuid::from_slice(bytes).unwrap_or_default().simple();
+    let (first, second) = digest.as_ref().split_at(16);
+    format!("{repository}@sha256:{}{}", hex(first), hex(second))
 }
 
 /// An id such as a container runtime gives.
 pub(crate) fn new_container_id() -> String {
-    let id = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
-    let bytes: Vec<u8> = id.iter().flat_map(|uuid| *uuid.as_bytes()).collect();
-    format!("containerd://{}", hex(&bytes))
+    let [first, second] = [(); 2].map(|()| Uuid::new_v4());
+    format!("containerd://{}{}", first.simple(), second.simple())
 }
 
 /// Addresses of a pod and the instant it was taken.
@@ -218,8 +209,10 @@ pub(crate) struct Placement {
 
 /// The phase that the containers make together.
 pub(crate) fn phase(pod: &Value, containers: &[Container]) -> &'static str {
-    let always = matches!(pod.str_at(&["spec", "restartPolicy"]), "" | "Always");
-    let never = pod.str_at(&["spec", "restartPolicy"]) == "Never";
+    // Nothing is started again in a pod that is being deleted.
+    let going = pod.deletion_timestamp().is_some();
+    let always = !going && matches!(pod.str_at(&["spec", "restartPolicy"]), "" | "Always");
+    let never = going || pod.str_at(&["spec", "restartPolicy"]) == "Never";
     let init_failed = containers
         .iter()
         .any(|one| one.init && !one.sidecar && one.exit_code().is_some_and(|code| code != 0));
@@ -257,84 +250,86 @@ fn has_main_started(containers: &[Container]) -> bool {
 /// Writes what the agent knows into a pod's status. Conditions of others stay.
 pub(crate) fn write_pod(pod: &mut Value, containers: &[Container], at: &Placement) {
     let phase = phase(pod, containers);
-    let gates = pod.list_at(&["spec", "readinessGates"]).to_vec();
-    let gated = gates.iter().any(|gate| {
-        crate::conditions::condition(pod, gate.str_at(&["conditionType"]))
-            .is_none_or(|condition| condition.str_at(&["status"]) != "True")
-    });
-    let qos = quality(pod);
-    let ended = matches!(phase, "Succeeded" | "Failed");
-    let names = |list: Vec<&Container>| {
-        let names: Vec<&str> = list.iter().map(|one| one.name.as_str()).collect();
-        format!("[{}]", names.join(" "))
-    };
-    let unready: Vec<&Container> = containers
-        .iter()
-        .filter(|one| (!one.init || one.sidecar) && !one.ready)
-        .collect();
-    let uninitialized: Vec<&Container> = containers
-        .iter()
-        .filter(|one| one.init && !one.initialized())
-        .collect();
-    let main_started = has_main_started(containers);
-
+    let quality = quality(pod);
     let status = entry_object(pod, "status");
     status.insert("phase".into(), phase.into());
-    status.insert("qosClass".into(), qos.into());
-    if !at.host_ip.is_empty() {
-        status.insert("hostIP".into(), at.host_ip.as_str().into());
-        status.insert("hostIPs".into(), json!([{ "ip": at.host_ip }]));
-    }
-    if !at.pod_ip.is_empty() {
-        status.insert("podIP".into(), at.pod_ip.as_str().into());
-        status.insert("podIPs".into(), json!([{ "ip": at.pod_ip }]));
+    status.insert("qosClass".into(), quality.into());
+    for (one, all, address) in [
+        ("hostIP", "hostIPs", &at.host_ip),
+        ("podIP", "podIPs", &at.pod_ip),
+    ] {
+        if !address.is_empty() {
+            status.insert(one.into(), address.as_str().into());
+            status.insert(all.into(), json!([{ "ip": address }]));
+        }
     }
     status.insert("startTime".into(), at.started.as_str().into());
-    let list = |init: bool| -> Vec<Value> {
-        containers
-            .iter()
-            .filter(|one| one.init == init)
-            .map(Container::to_json)
-            .collect()
+    let list = |init: bool| -> Value {
+        let of_list = containers.iter().filter(|one| one.init == init);
+        of_list.map(Container::to_json).collect()
     };
-    let init = list(true);
-    if !init.is_empty() {
-        status.insert("initContainerStatuses".into(), init.into());
+    if containers.iter().any(|one| one.init) {
+        status.insert("initContainerStatuses".into(), list(true));
     }
-    status.insert("containerStatuses".into(), list(false).into());
+    status.insert("containerStatuses".into(), list(false));
+    write_conditions(pod, containers, phase);
+}
 
-    set_condition(
-        pod,
-        "PodReadyToStartContainers",
-        if ended { "False" } else { "True" },
-        "",
-        "",
-    );
-    if uninitialized.is_empty() || main_started {
+fn write_conditions(pod: &mut Value, containers: &[Container], phase: &str) {
+    let names = |keep: &dyn Fn(&Container) -> bool| -> String {
+        let names: Vec<&str> = containers
+            .iter()
+            .filter(|one| keep(one))
+            .map(|one| one.name.as_str())
+            .collect();
+        names.join(" ")
+    };
+    let ended = matches!(phase, "Succeeded" | "Failed");
+    let sandbox = if ended { "False" } else { "True" };
+    set_condition(pod, "PodReadyToStartContainers", sandbox, "", "");
+
+    let uninitialized = names(&|one| one.init && !one.initialized());
+    if uninitialized.is_empty() || has_main_started(containers) {
         let reason = if phase == "Succeeded" { "PodCompleted" } else { "" };
         set_condition(pod, "Initialized", "True", reason, "");
     } else {
-        let message = format!("containers with incomplete status: {}", names(uninitialized));
+        let message = format!("containers with incomplete status: [{uninitialized}]");
         set_condition(pod, "Initialized", "False", "ContainersNotInitialized", &message);
     }
+
+    let unready = names(&|one| (!one.init || one.sidecar) && !one.ready);
+    let unready_message = format!("containers with unready status: [{unready}]");
     let (value, reason, message) = match phase {
-        "Succeeded" => ("False", "PodCompleted", String::new()),
-        "Failed" => ("False", "PodFailed", String::new()),
-        _ if unready.is_empty() => ("True", "", String::new()),
-        _ => (
-            "False",
-            "ContainersNotReady",
-            format!("containers with unready status: {}", names(unready)),
-        ),
+        "Succeeded" => ("False", "PodCompleted", ""),
+        "Failed" => ("False", "PodFailed", ""),
+        _ if unready.is_empty() => ("True", "", ""),
+        _ => ("False", "ContainersNotReady", unready_message.as_str()),
     };
-    set_condition(pod, "ContainersReady", value, reason, &message);
+    set_condition(pod, "ContainersReady", value, reason, message);
+    let gates = pod.list_at(&["spec", "readinessGates"]).iter();
+    let gated = gates
+        .map(|gate| gate.str_at(&["conditionType"]))
+        .any(|kind| !is_true(pod, kind));
     if value == "True" && gated {
         let message = "the status of pod readiness gate is not \"True\"";
         set_condition(pod, "Ready", "False", "ReadinessGatesNotReady", message);
     } else {
-        set_condition(pod, "Ready", value, reason, &message);
+        set_condition(pod, "Ready", value, reason, message);
+    }
+    if let Some(Value::Array(conditions)) = pod.pointer_mut("/status/conditions") {
+        let place = |one: &Value| CONDITIONS.iter().position(|kind| *kind == one.str_at(&["type"]));
+        conditions.sort_by_key(place);
     }
 }
+
+/// The conditions that a kubelet writes, in its order; those of others come first.
+const CONDITIONS: &[&str] = &[
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+];
 
 /// The quality-of-service class.
 pub(crate) fn quality(pod: &Value) -> &'static str {
@@ -427,6 +422,31 @@ mod tests {
         let first = pod.clone();
         write_pod(&mut pod, &containers, &at);
         assert_eq!(pod, first);
+    }
+
+    #[test]
+    fn conditions_stand_in_the_order_of_a_kubelet() {
+        let (mut pod, containers) = with("Always", [ended(0), running(), running(), running()]);
+        set_condition(&mut pod, "PodScheduled", "True", "", "");
+        set_condition(&mut pod, "example.com/traffic", "True", "", "");
+        write_pod(&mut pod, &containers, &Placement::default());
+        let kinds: Vec<&str> = pod
+            .list_at(&["status", "conditions"])
+            .iter()
+            .map(|one| one.str_at(&["type"]))
+            .collect();
+        assert_eq!(kinds[0], "example.com/traffic");
+        assert_eq!(kinds[1..], *CONDITIONS);
+    }
+
+    #[test]
+    fn a_pod_that_is_deleted_ends_as_its_containers_do() {
+        for (code, expected) in [(0, "Succeeded"), (143, "Failed")] {
+            let (mut pod, containers) = with("Always", [ended(0), ended(0), ended(code), ended(0)]);
+            assert_eq!(phase(&pod, &containers), "Running");
+            pod["metadata"]["deletionTimestamp"] = "2026-11-24T07:07:00Z".into();
+            assert_eq!(phase(&pod, &containers), expected);
+        }
     }
 
     #[test]

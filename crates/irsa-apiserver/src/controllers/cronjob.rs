@@ -48,22 +48,26 @@ fn job_for(cron: &Object, due: Timestamp) -> Value {
 
 impl CronJobs {
     fn jobs(&self, object: &Object) -> Result<Vec<(Object, Job)>> {
-        let jobs = self.0.store().controlled_by(JOBS, object.namespace(), object.uid());
-        let parsed = jobs.into_iter().map(|job| Ok((Object::clone(&job), typed(job.value())?)));
+        let jobs = self
+            .0
+            .store()
+            .controlled_by(JOBS, object.namespace(), object.uid());
+        let parsed = jobs
+            .into_iter()
+            .map(|job| Ok((Object::clone(&job), typed(job.value())?)));
         parsed.collect()
     }
 
     /// The schedule; `None` after an event that says what is wrong with it.
     async fn schedule(&self, object: &Object, cron: &CronJob) -> Option<Schedule> {
-        let spec = cron.spec.as_ref();
-        let zone = spec.and_then(|spec| spec.time_zone.as_deref()).unwrap_or_default();
+        let zone = cron.spec.time_zone.as_deref().unwrap_or_default();
         let recorder = &self.0.recorder;
         if !matches!(zone, "" | "UTC" | "Etc/UTC") {
             let message = format!("invalid timeZone: {zone:?}: this cluster knows UTC only");
             recorder.warning(object, "UnknownTimeZone", message).await;
             return None;
         }
-        let text = spec.map_or("", |spec| spec.schedule.as_str());
+        let text = cron.spec.schedule.as_str();
         match Schedule::parse(text) {
             Ok(schedule) => Some(schedule),
             Err(why) => {
@@ -79,7 +83,8 @@ impl CronJobs {
             self.0.delete(JOBS, object, job, Words::Job).await?;
         }
         if plan.held_back {
-            let message = "Not starting job because prior execution is running and concurrency policy is Forbid";
+            let message =
+                "Not starting job because prior execution is running and concurrency policy is Forbid";
             self.0.recorder.normal(object, "JobAlreadyActive", message).await;
         }
         if let Some(due) = plan.start {
@@ -156,8 +161,10 @@ mod tests {
 
     #[test]
     fn a_job_carries_its_time_and_what_the_template_says() {
-        let cron = object(json!({ "apiVersion": "batch/v1", "kind": "CronJob", "metadata": { "name": "tick" },
-            "spec": { "jobTemplate": { "metadata": { "labels": { "a": "b" } }, "spec": { "parallelism": 2 } } } }));
+        let cron = object(
+            json!({ "apiVersion": "batch/v1", "kind": "CronJob", "metadata": { "name": "tick" },
+            "spec": { "jobTemplate": { "metadata": { "labels": { "a": "b" } }, "spec": { "parallelism": 2 } } } }),
+        );
         let job = job_for(&cron, Timestamp::UNIX_EPOCH);
         assert_eq!((job.name(), job.label("a")), ("tick-0", Some("b")));
         assert_eq!(job.annotation(SCHEDULED), Some("1970-01-01T00:00:00Z"));

@@ -100,7 +100,7 @@ struct View {
 }
 
 /// What is to be done next.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Step<'a> {
     Create(&'a str),
     Delete(&'a Object),
@@ -296,7 +296,7 @@ impl Controller for DaemonSets {
 
     async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {
         let set: DaemonSet = typed(object.value())?;
-        let spec = set.spec.unwrap_or_default();
+        let spec = set.spec;
         let history = self.0.history(&object, POD_LABEL).await?;
         let hash = history.present.label(POD_LABEL).unwrap_or_default();
         let view = self.view(&object, &spec, hash).await?;
@@ -317,7 +317,10 @@ impl Controller for DaemonSets {
         }
         let all = || view.pods.values().flatten();
         let used = |revision: &Object| {
-            all().any(|pod| pod.label(POD_LABEL).is_some_and(|hash| revision.label(POD_LABEL) == Some(hash)))
+            all().any(|pod| {
+                pod.label(POD_LABEL)
+                    .is_some_and(|hash| revision.label(POD_LABEL) == Some(hash))
+            })
         };
         self.0
             .trim_history(spec.revision_history_limit, &history, used)
@@ -362,7 +365,12 @@ mod tests {
     #[test]
     fn every_node_gets_one_pod_and_no_other_node_keeps_one() {
         assert_eq!(steps(&view(json!({}), vec![])), "+1 +2 +3");
-        let pods = vec![pod("1", true, true), pod("2", true, true), pod("2", false, true), pod("9", true, true)];
+        let pods = vec![
+            pod("1", true, true),
+            pod("2", true, true),
+            pod("2", false, true),
+            pod("9", true, true),
+        ];
         assert_eq!(steps(&view(json!({}), pods)), "-b-2 +3 -b-9");
     }
 
@@ -376,7 +384,13 @@ mod tests {
 
     #[test]
     fn a_rolling_update_replaces_one_available_pod_at_a_time() {
-        let old = |ready: [bool; 3]| vec![pod("1", false, ready[0]), pod("2", false, ready[1]), pod("3", false, ready[2])];
+        let old = |ready: [bool; 3]| {
+            vec![
+                pod("1", false, ready[0]),
+                pod("2", false, ready[1]),
+                pod("3", false, ready[2]),
+            ]
+        };
         assert_eq!(steps(&view(json!({}), old([true; 3]))), "-a-1");
         // One that serves nobody goes at once, and uses up what may be unavailable.
         assert_eq!(steps(&view(json!({}), old([true, false, true]))), "-a-2");
@@ -388,7 +402,13 @@ mod tests {
     #[test]
     fn a_surge_makes_the_new_pod_first() {
         let surge = json!({ "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
-        let old = || vec![pod("1", false, true), pod("2", false, true), pod("3", false, true)];
+        let old = || {
+            vec![
+                pod("1", false, true),
+                pod("2", false, true),
+                pod("3", false, true),
+            ]
+        };
         assert_eq!(steps(&view(surge.clone(), old())), "+1");
         let mut with_new = old();
         with_new.push(pod("1", true, false));

@@ -118,8 +118,9 @@ impl View {
     /// Whether `spec.replicas` has changed since sets were last sized.
     fn was_scaled(&self) -> bool {
         let desired = |set: &Object| set.annotation(DESIRED)?.parse::<i64>().ok();
-        self.all()
-            .any(|set| replicas(set) > 0 && desired(set).is_some_and(|desired| desired != self.rolling.replicas))
+        self.all().any(|set| {
+            replicas(set) > 0 && desired(set).is_some_and(|desired| desired != self.rolling.replicas)
+        })
     }
 
     /// Annotations that a ReplicaSet has from its Deployment.
@@ -388,7 +389,7 @@ impl Controller for Deployments {
     async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {
         let deployment: Deployment = typed(object.value())?;
         let sets = self.0.claim(SETS, &object).await?;
-        let mut view = View::new(object, deployment.spec.unwrap_or_default(), sets);
+        let mut view = View::new(object, deployment.spec, sets);
         self.note_pause(&view).await?;
         self.roll(&mut view).await?;
         let counts = view.counts();

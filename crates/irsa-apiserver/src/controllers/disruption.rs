@@ -37,8 +37,13 @@ fn allowance(spec: &PodDisruptionBudgetSpec, expected: i64, healthy: i64) -> All
         (Some(least), _) => of(least),
         (None, most) => (expected - most.as_ref().map_or(0, of)).max(0),
     };
-    let allowed = if expected > 0 { (healthy - desired).max(0) } else { 0 };
-    let [expected, desired, allowed] = [expected, desired, allowed].map(|n| i32::try_from(n).unwrap_or(i32::MAX));
+    let allowed = if expected > 0 {
+        (healthy - desired).max(0)
+    } else {
+        0
+    };
+    let [expected, desired, allowed] =
+        [expected, desired, allowed].map(|n| i32::try_from(n).unwrap_or(i32::MAX));
     Allowance {
         expected,
         desired,
@@ -54,11 +59,19 @@ fn forget_evicted(disrupted: &mut BTreeMap<String, Time>, pods: &[Object], now: 
     });
 }
 
-fn set_condition(status: &mut PodDisruptionBudgetStatus, value: &str, reason: &str, message: &str, at: Timestamp) {
+fn set_condition(
+    status: &mut PodDisruptionBudgetStatus,
+    value: &str,
+    reason: &str,
+    message: &str,
+    at: Timestamp,
+) {
     const KIND: &str = "DisruptionAllowed";
     let conditions = status.conditions.get_or_insert_default();
     let present = conditions.iter().find(|one| one.type_ == KIND);
-    let since = present.filter(|one| one.status == value).map(|one| one.last_transition_time.clone());
+    let since = present
+        .filter(|one| one.status == value)
+        .map(|one| one.last_transition_time.clone());
     let fresh = Condition {
         last_transition_time: since.unwrap_or(Time(at)),
         message: message.to_owned(),
@@ -75,7 +88,9 @@ impl Budgets {
     fn owner_of(&self, object: &Object) -> Option<Object> {
         let owner = object.controller()?;
         let api = &self.0.api;
-        let resource = api.registry().by_kind(owner.str_at(&["apiVersion"]), owner.kind())?;
+        let resource = api
+            .registry()
+            .by_kind(owner.str_at(&["apiVersion"]), owner.kind())?;
         let name = owner.str_at(&["name"]);
         let found = api.store().get(&resource.storage, object.namespace(), name)?;
         (found.uid() == owner.str_at(&["uid"])).then_some(found)
@@ -216,14 +231,17 @@ mod tests {
     fn an_eviction_that_was_granted_is_forgotten_when_the_pod_stays() {
         let budget: PodDisruptionBudget = typed(&json!({ "spec": { "minAvailable": 1 } })).unwrap();
         let pods = [pod("a", true), pod("b", true)];
-        let granted = |seconds| {
+        let granted = |seconds: i64| {
             let since = Time(Timestamp::from_second(-seconds).unwrap());
             let mut status = PodDisruptionBudgetStatus {
                 disrupted_pods: Some([("a".to_owned(), since)].into()),
                 ..PodDisruptionBudgetStatus::default()
             };
             observe(&mut status, &budget, &pods, &Ok(2), Timestamp::UNIX_EPOCH);
-            (status.disruptions_allowed.unwrap(), status.disrupted_pods.is_some())
+            (
+                status.disruptions_allowed.unwrap(),
+                status.disrupted_pods.is_some(),
+            )
         };
         assert_eq!(granted(60), (0, true));
         assert_eq!(granted(120), (1, false));
@@ -233,7 +251,13 @@ mod tests {
     fn a_controller_without_a_scale_allows_nothing() {
         let mut status = PodDisruptionBudgetStatus::default();
         let expected = Err("jobs does not implement the scale subresource".to_owned());
-        observe(&mut status, &PodDisruptionBudget::default(), &[pod("a", true)], &expected, Timestamp::UNIX_EPOCH);
+        observe(
+            &mut status,
+            &PodDisruptionBudget::default(),
+            &[pod("a", true)],
+            &expected,
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(status.disruptions_allowed, Some(0));
         assert_eq!(status.conditions.unwrap()[0].reason, "SyncFailed");
     }

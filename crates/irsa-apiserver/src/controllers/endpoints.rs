@@ -47,7 +47,11 @@ fn ports_of(service: &Value, pod: &Value) -> Vec<Value> {
         }
         Some(one)
     };
-    service.list_at(&["spec", "ports"]).iter().filter_map(port).collect()
+    service
+        .list_at(&["spec", "ports"])
+        .iter()
+        .filter_map(port)
+        .collect()
 }
 
 /// `subsets` of Endpoints: pods with the same numbers behind the service's ports make one.
@@ -85,9 +89,7 @@ fn endpoints(service: &Value, pods: &[Object]) -> Value {
 fn slice(service: &Value, pods: &[Object]) -> Value {
     let nobody = json!({});
     let first = pods.first().map_or(&nobody, |pod| pod.value());
-    let port = |port: &Value| {
-        json!({ "name": port.str_at(&["name"]), "port": target_port(first, port), "protocol": protocol(port) })
-    };
+    let port = |port: &Value| json!({ "name": port.str_at(&["name"]), "port": target_port(first, port), "protocol": protocol(port) });
     let endpoint = |pod: &Object| {
         let going = pod.deletion_timestamp().is_some();
         let serving = is_ready(pod.value());
@@ -167,16 +169,20 @@ impl Controller for Endpoints {
     }
 
     async fn reconcile(&self, service: Object) -> Result<Option<Duration>> {
-        let selects = service.map_at(&["spec", "selector"]).is_some_and(|map| !map.is_empty());
+        let selects = service
+            .map_at(&["spec", "selector"])
+            .is_some_and(|map| !map.is_empty());
         if !selects {
             return Ok(None);
         }
         let pods = backends(self.0.store(), service.value());
         let namespace = service.namespace();
         let endpoints = endpoints(service.value(), &pods);
-        self.write("endpoints", namespace, endpoints, &["subsets"]).await?;
+        self.write("endpoints", namespace, endpoints, &["subsets"])
+            .await?;
         let slice = slice(service.value(), &pods);
-        self.write(SLICES, namespace, slice, &["endpoints", "ports"]).await?;
+        self.write(SLICES, namespace, slice, &["endpoints", "ports"])
+            .await?;
         Ok(None)
     }
 
@@ -185,7 +191,8 @@ impl Controller for Endpoints {
         if let Some(endpoints) = store.get("endpoints", namespace, name) {
             self.0.remove("endpoints", &endpoints).await?;
         }
-        let of_service = |slice: &Value| slice.label(SERVICE_NAME) == Some(name) && slice.label(MANAGED_BY).is_some();
+        let of_service =
+            |slice: &Value| slice.label(SERVICE_NAME) == Some(name) && slice.label(MANAGED_BY).is_some();
         for slice in store.find(SLICES, Some(namespace), of_service) {
             self.0.remove(SLICES, &slice).await?;
         }
@@ -224,12 +231,19 @@ mod tests {
 
     #[test]
     fn pods_with_the_same_ports_share_a_subset_and_unready_ones_are_apart() {
-        let pods = [pod("10.0.0.1", true, 80), pod("10.0.0.2", false, 80), pod("10.0.0.3", true, 81)];
+        let pods = [
+            pod("10.0.0.1", true, 80),
+            pod("10.0.0.2", false, 80),
+            pod("10.0.0.3", true, 81),
+        ];
         let subsets = subsets(&service(json!({})), &pods);
         assert_eq!(subsets.len(), 2);
         assert_eq!(ips(&subsets[0], "addresses"), ["10.0.0.1"]);
         assert_eq!(ips(&subsets[0], "notReadyAddresses"), ["10.0.0.2"]);
-        assert_eq!(subsets[1]["ports"], json!([{ "port": 81, "protocol": "TCP", "name": "http" }]));
+        assert_eq!(
+            subsets[1]["ports"],
+            json!([{ "port": 81, "protocol": "TCP", "name": "http" }])
+        );
     }
 
     #[test]
@@ -249,6 +263,9 @@ mod tests {
         let service = service(json!({}));
         assert_eq!(endpoints(&service, &[]).get("subsets"), None);
         let slice = slice(&service, &[]);
-        assert_eq!((slice.label(SERVICE_NAME), &slice["ports"][0]["port"]), (Some("web"), &Value::Null));
+        assert_eq!(
+            (slice.label(SERVICE_NAME), &slice["ports"][0]["port"]),
+            (Some("web"), &Value::Null)
+        );
     }
 }

@@ -112,7 +112,14 @@ impl Collector {
             for object in listing.items {
                 let change = Change::Added;
                 let previous = None;
-                self.see(resource, &Event { change, object, previous });
+                self.see(
+                    resource,
+                    &Event {
+                        change,
+                        object,
+                        previous,
+                    },
+                );
             }
             while let Ok(event) = watch.next().await {
                 self.see(resource, &event);
@@ -127,21 +134,37 @@ impl Collector {
 
     fn see(&self, resource: &Arc<str>, event: &Event) {
         let object = event.object.value();
-        let place: Place = (Arc::clone(resource), object.namespace().to_owned(), object.name().to_owned());
+        let place: Place = (
+            Arc::clone(resource),
+            object.namespace().to_owned(),
+            object.name().to_owned(),
+        );
         let owners = |object: &Value| -> HashSet<String> {
             let references = object.owner_references().iter();
-            references.map(|owner| owner.str_at(&["uid"]).to_owned()).collect()
+            references
+                .map(|owner| owner.str_at(&["uid"]).to_owned())
+                .collect()
         };
         let gone = event.change == Change::Deleted;
-        let before = event.previous.as_ref().map(|previous| owners(previous.value())).unwrap_or_default();
+        let before = event
+            .previous
+            .as_ref()
+            .map(|previous| owners(previous.value()))
+            .unwrap_or_default();
         let after = if gone { HashSet::new() } else { owners(object) };
         self.relate(&place, &before, &after);
         if before != after {
             // An owner may wait for exactly this one.
-            let references = event.previous.iter().flat_map(|previous| previous.owner_references());
+            let references = event
+                .previous
+                .iter()
+                .flat_map(|previous| previous.owner_references());
             let places = references.filter_map(|owner| self.place_of(object.namespace(), owner));
             for owner in places {
-                if self.get(&owner).is_some_and(|found| found.deletion_timestamp().is_some()) {
+                if self
+                    .get(&owner)
+                    .is_some_and(|found| found.deletion_timestamp().is_some())
+                {
                     self.add(Work::Marked(owner));
                 }
             }
@@ -264,14 +287,21 @@ impl Collector {
                     ..DeleteOptions::default()
                 };
                 let (resource, namespace, name) = place;
-                ignore_gone(self.api.delete(&self.me, resource, namespace, name, &options).await)
+                ignore_gone(
+                    self.api
+                        .delete(&self.me, resource, namespace, name, &options)
+                        .await,
+                )
             }
         }
     }
 
     /// Lets an object go once its dependents are gone, or without them.
     async fn finish(&self, place: &Place) -> Result<()> {
-        let Some(object) = self.get(place).filter(|object| object.deletion_timestamp().is_some()) else {
+        let Some(object) = self
+            .get(place)
+            .filter(|object| object.deletion_timestamp().is_some())
+        else {
             return Ok(());
         };
         let uid = object.uid();
@@ -322,7 +352,11 @@ impl Collector {
             change(next);
             Ok(())
         };
-        ignore_gone(self.api.modify(&self.me, resource, namespace, name, "", change).await)
+        ignore_gone(
+            self.api
+                .modify(&self.me, resource, namespace, name, "", change)
+                .await,
+        )
     }
 }
 
@@ -343,7 +377,9 @@ pub(crate) async fn expire_events(api: Arc<Api>) {
         let is_old = |event: &Value| last_seen(event).is_some_and(|at| at.as_second() < oldest);
         for event in api.store().find("events", None, is_old) {
             // As etcd's leases do it: without asking anybody.
-            let _ = api.store().delete("events", event.namespace(), event.name(), None);
+            let _ = api
+                .store()
+                .delete("events", event.namespace(), event.name(), None);
         }
     }
 }
@@ -367,7 +403,9 @@ pub(crate) async fn pods_without_node(api: Arc<Api>) {
                 uid: Some(pod.uid().to_owned()),
                 ..DeleteOptions::grace(0)
             };
-            let gone = api.delete(&me, "pods", pod.namespace(), pod.name(), &options).await;
+            let gone = api
+                .delete(&me, "pods", pod.namespace(), pod.name(), &options)
+                .await;
             if let Err(status) = gone
                 && status.code != 404
             {

@@ -89,7 +89,10 @@ fn pod_for(job: &Object, index: Option<i64>) -> Value {
 /// Sets a condition; `false` when it says so already.
 fn set_condition(status: &mut JobStatus, kind: &str, value: &str, why: (&str, &str), at: Timestamp) -> bool {
     let conditions = status.conditions.get_or_insert_default();
-    if conditions.iter().any(|one| one.type_ == kind && one.status == value) {
+    if conditions
+        .iter()
+        .any(|one| one.type_ == kind && one.status == value)
+    {
         return false;
     }
     let fresh = JobCondition {
@@ -109,13 +112,24 @@ fn set_condition(status: &mut JobStatus, kind: &str, value: &str, why: (&str, &s
 
 /// `True` or `False` when the condition `Suspended` of this status has to change to that.
 fn suspension(job: &Job, status: &JobStatus) -> Option<bool> {
-    let present = status.conditions.iter().flatten().find(|one| one.type_ == "Suspended");
+    let present = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|one| one.type_ == "Suspended");
     let was = present.is_some_and(|one| one.status == "True");
     (is_suspended(job) != was).then(|| is_suspended(job))
 }
 
 /// Writes counts, times and conditions into the status of a job that has not finished.
-fn observe(status: &mut JobStatus, job: &Job, pods: &[Object], tally: &Tally, verdict: Verdict, at: Timestamp) {
+fn observe(
+    status: &mut JobStatus,
+    job: &Job,
+    pods: &[Object],
+    tally: &Tally,
+    verdict: Verdict,
+    at: Timestamp,
+) {
     let active: Vec<&Object> = pods.iter().filter(|pod| is_active(pod.value())).collect();
     let going = |pod: &&Object| pod.deletion_timestamp().is_some() && !has_ended(pod.value());
     let indexed = is_indexed(job);
@@ -210,12 +224,18 @@ impl Jobs {
         }
     }
 
+    fn dismiss(&self, job: &Object, pod: &Object) {
+        let mut tallies = self.tallies.lock();
+        tallies
+            .entry(job.uid().to_owned())
+            .or_default()
+            .dismiss(pod.uid());
+    }
+
     async fn carry_out(&self, object: &Object, plan: &Plan<'_>) -> Result<()> {
         for pod in &plan.delete {
             // Ahead of the deletion: what we delete ourselves is no failure.
-            let mut tallies = self.tallies.lock();
-            tallies.entry(object.uid().to_owned()).or_default().dismiss(pod.uid());
-            drop(tallies);
+            self.dismiss(object, pod);
             self.context.delete("pods", object, pod, Words::Pod).await?;
         }
         for index in &plan.create {
@@ -259,7 +279,8 @@ impl Jobs {
             ..DeleteOptions::default()
         };
         let Context { api, me, .. } = &self.context;
-        api.delete(me, RESOURCE, object.namespace(), object.name(), &options).await?;
+        api.delete(me, RESOURCE, object.namespace(), object.name(), &options)
+            .await?;
         Ok(None)
     }
 }
@@ -286,7 +307,9 @@ impl Controller for Jobs {
         let job: Job = typed(object.value())?;
         let status = job.status.clone().unwrap_or_default();
         if let Some(condition) = finished(&status) {
-            return self.expire(&object, &job, condition.last_transition_time.as_ref()).await;
+            return self
+                .expire(&object, &job, condition.last_transition_time.as_ref())
+                .await;
         }
         let mut pods = self.pods(&object);
         pods.iter().for_each(|pod| self.note(pod.value(), false));
@@ -318,7 +341,7 @@ mod tests {
         };
         let mut status = JobStatus::default();
         let at = Timestamp::UNIX_EPOCH;
-        let mut look = |suspend, status: &mut JobStatus| {
+        let look = |suspend, status: &mut JobStatus| {
             let change = suspension(&job(suspend), status);
             observe(status, &job(suspend), &[], &Tally::default(), Verdict::Going, at);
             change
@@ -340,7 +363,10 @@ mod tests {
         let pod = pod_for(&job, Some(3));
         assert_eq!(index_of(&pod), Some(3));
         assert_eq!(pod["spec"]["hostname"], "j-3");
-        assert_eq!(pod["spec"]["containers"][0]["env"][0]["name"], "JOB_COMPLETION_INDEX");
+        assert_eq!(
+            pod["spec"]["containers"][0]["env"][0]["name"],
+            "JOB_COMPLETION_INDEX"
+        );
         assert_eq!(pod_for(&job, None).label("job-name"), Some("j"));
     }
 }

@@ -133,7 +133,10 @@ impl Words {
         match self {
             Self::Pod => format!("Error {doing}ing: {why}"),
             Self::NumberedPod => {
-                format!("{verb} Pod {name} in StatefulSet {} failed error: {why}", owner.name())
+                format!(
+                    "{verb} Pod {name} in StatefulSet {} failed error: {why}",
+                    owner.name()
+                )
             }
             Self::Job => format!("Error {doing}ing job: {why}"),
         }
@@ -296,7 +299,11 @@ impl Context {
             ..DeleteOptions::default()
         };
         let (namespace, name) = (object.namespace(), object.name());
-        match self.api.delete(&self.me, resource, namespace, name, &options).await {
+        match self
+            .api
+            .delete(&self.me, resource, namespace, name, &options)
+            .await
+        {
             Ok(_) => Ok(true),
             Err(status) if status.code == 404 => Ok(false),
             Err(status) => Err(status),
@@ -326,12 +333,18 @@ mod tests {
         let owner = super::super::testing::object(json!({ "metadata": { "name": "web" } }));
         let status = Status::bad_request("no");
         assert_eq!(Words::Pod.done("create", &owner, "p"), "Created pod: p");
-        assert_eq!(Words::Pod.failed("delete", &owner, "p", &status), "Error deleting: no");
+        assert_eq!(
+            Words::Pod.failed("delete", &owner, "p", &status),
+            "Error deleting: no"
+        );
         assert_eq!(
             Words::NumberedPod.done("delete", &owner, "web-0"),
             "delete Pod web-0 in StatefulSet web successful"
         );
-        assert_eq!(Words::Job.failed("create", &owner, "j", &status), "Error creating job: no");
+        assert_eq!(
+            Words::Job.failed("create", &owner, "j", &status),
+            "Error creating job: no"
+        );
     }
 
     #[tokio::test]
@@ -350,7 +363,10 @@ mod tests {
             })
             .await
             .unwrap();
-        assert_eq!(written.value()["status"], json!({ "replicas": 2, "ofTomorrow": true }));
+        assert_eq!(
+            written.value()["status"],
+            json!({ "replicas": 2, "ofTomorrow": true })
+        );
         assert_eq!(context.me, Caller::controller("test"));
     }
 }

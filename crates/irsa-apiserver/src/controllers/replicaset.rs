@@ -16,11 +16,13 @@ use crate::pod::{is_active, is_ready};
 use crate::status::{Result, Status};
 
 const RESOURCE: &str = "replicasets.apps";
+/// The condition of a set whose pods are refused.
+const FAILURE: &str = "ReplicaFailure";
 
 pub(crate) struct ReplicaSets(pub(crate) Context);
 
 /// How many pods a set lacks, and which of its pods are too many.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Plan<'a> {
     create: usize,
     delete: Vec<&'a Object>,
@@ -64,8 +66,11 @@ fn worth(pod: &Value) -> (bool, u8, bool, i64, Reverse<String>, String) {
 
 /// Counts the pods of a set into its status.
 fn observe(status: &mut ReplicaSetStatus, set: &ReplicaSet, pods: &[Object], moment: Moment) {
-    let labels = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
-    let labels = labels.and_then(|template| template.metadata.as_ref()?.labels.as_ref());
+    let labels = set
+        .spec
+        .template
+        .as_ref()
+        .and_then(|template| template.metadata.as_ref()?.labels.as_ref());
     let has_labels = |pod: &&Object| {
         labels.is_none_or(|labels| labels.iter().all(|(key, value)| pod.label(key) == Some(value)))
     };
@@ -82,21 +87,21 @@ fn note_failure(status: &mut ReplicaSetStatus, failure: Option<&Status>, at: Tim
     let conditions = status.conditions.get_or_insert_default();
     match failure {
         Some(failure) => {
-            let same = conditions
-                .iter()
-                .any(|one| one.type_ == "ReplicaFailure" && one.message.as_ref() == Some(&failure.message));
+            let same = conditions.iter().any(|one| {
+                one.type_.as_deref() == Some(FAILURE) && one.message.as_ref() == Some(&failure.message)
+            });
             if !same {
-                conditions.retain(|one| one.type_ != "ReplicaFailure");
+                conditions.retain(|one| one.type_.as_deref() != Some(FAILURE));
                 conditions.push(ReplicaSetCondition {
                     last_transition_time: Some(Time(at)),
                     message: Some(failure.message.clone()),
                     reason: Some("FailedCreate".into()),
-                    status: "True".into(),
-                    type_: "ReplicaFailure".into(),
+                    status: Some("True".into()),
+                    type_: Some(FAILURE.into()),
                 });
             }
         }
-        None => conditions.retain(|one| one.type_ != "ReplicaFailure"),
+        None => conditions.retain(|one| one.type_.as_deref() != Some(FAILURE)),
     }
     if conditions.is_empty() {
         status.conditions = None;
@@ -137,13 +142,12 @@ impl Controller for ReplicaSets {
 
     async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {
         let set: ReplicaSet = typed(object.value())?;
-        let spec = set.spec.as_ref();
-        let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        let wanted = set.spec.replicas.unwrap_or(1);
         let managed = self
             .manage(&object, usize::try_from(wanted).unwrap_or_default())
             .await;
         let pods = self.active(&object).await?;
-        let moment = Moment::now(spec.and_then(|spec| spec.min_ready_seconds));
+        let moment = Moment::now(set.spec.min_ready_seconds);
         self.0
             .report(RESOURCE, &object, |status| {
                 observe(status, &set, &pods, moment);
@@ -183,8 +187,10 @@ mod tests {
     #[test]
     fn missing_pods_are_made() {
         let pods = pods();
-        assert_eq!(plan(6, &pods), Plan { create: 2, delete: vec![] });
-        assert_eq!(plan(4, &pods), Plan { create: 0, delete: vec![] });
+        for (wanted, missing) in [(6, 2), (4, 0)] {
+            let plan = plan(wanted, &pods);
+            assert_eq!((plan.create, plan.delete.len()), (missing, 0));
+        }
     }
 
     #[test]
@@ -208,7 +214,10 @@ mod tests {
                 "observedGeneration": 2 })
         );
         observe(&mut status, &set, &[], Moment::now(None));
-        assert_eq!(serde_json::to_value(&status).unwrap(), json!({ "replicas": 0, "observedGeneration": 2 }));
+        assert_eq!(
+            serde_json::to_value(&status).unwrap(),
+            json!({ "replicas": 0, "observedGeneration": 2 })
+        );
     }
 
     #[test]
@@ -219,7 +228,10 @@ mod tests {
         note_failure(&mut status, Some(&refused), Timestamp::MAX);
         let conditions = status.conditions.clone().unwrap();
         assert_eq!(conditions.len(), 1);
-        assert_eq!(conditions[0].last_transition_time, Some(Time(Timestamp::UNIX_EPOCH)));
+        assert_eq!(
+            conditions[0].last_transition_time,
+            Some(Time(Timestamp::UNIX_EPOCH))
+        );
         note_failure(&mut status, None, Timestamp::MAX);
         assert_eq!(status.conditions, None);
     }

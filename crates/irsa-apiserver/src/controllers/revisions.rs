@@ -129,7 +129,10 @@ mod tests {
         let all: Vec<Object> = (1..=5)
             .map(|number| object(json!({ "metadata": { "uid": number.to_string() }, "revision": number })))
             .collect();
-        let history = History { present: all[4].clone(), all };
+        let history = History {
+            present: all[4].clone(),
+            all,
+        };
         let surplus = |limit, used: &str| -> Vec<i64> {
             let surplus = history.surplus(limit, |revision| revision.uid() == used);
             surplus.into_iter().map(number).collect()

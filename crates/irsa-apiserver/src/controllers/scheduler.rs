@@ -77,7 +77,8 @@ fn matches_affinity(pod: &Value, node: &Value) -> bool {
                 holds(one, value)
             })
     };
-    selected && required.is_none_or(|required| required.list_at(&["nodeSelectorTerms"]).iter().any(matches_term))
+    selected
+        && required.is_none_or(|required| required.list_at(&["nodeSelectorTerms"]).iter().any(matches_term))
 }
 
 fn holds(requirement: &Value, value: Option<&str>) -> bool {
@@ -274,7 +275,11 @@ impl Controller for Scheduler {
             Ok(bound) => {
                 // Before the change comes back: the next pod is already waiting.
                 self.placed.lock().see(bound.value(), false);
-                let message = format!("Successfully assigned {}/{} to {node}", pod.namespace(), pod.name());
+                let message = format!(
+                    "Successfully assigned {}/{} to {node}",
+                    pod.namespace(),
+                    pod.name()
+                );
                 self.context.recorder.normal(&pod, "Scheduled", message).await;
                 Ok(None)
             }
@@ -331,7 +336,10 @@ mod tests {
         let node = |name: &str| object(json!({ "metadata": { "name": name, "labels": { "disk": name } } }));
         let nodes = [node("a"), node("b")];
         let mut placed = Placed::default();
-        placed.see(&json!({ "metadata": { "uid": "u" }, "spec": { "nodeName": "a" } }), false);
+        placed.see(
+            &json!({ "metadata": { "uid": "u" }, "spec": { "nodeName": "a" } }),
+            false,
+        );
         assert_eq!(choose(&json!({}), &nodes, &placed), Ok("b"));
         let picky = |disk: &str| json!({ "spec": { "nodeSelector": { "disk": disk } } });
         assert_eq!(choose(&picky("a"), &nodes, &placed), Ok("a"));

@@ -26,7 +26,7 @@ pub(crate) struct ServiceAccounts {
 }
 
 /// What a namespace lacks.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Step {
     Create(&'static str, Value),
     /// The data of the ConfigMap was changed: set it again.
@@ -36,7 +36,10 @@ enum Step {
 fn plan(account: Option<&Value>, map: Option<&Value>, ca_pem: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     if account.is_none() {
-        steps.push(Step::Create(ACCOUNTS, json!({ "metadata": { "name": "default" } })));
+        steps.push(Step::Create(
+            ACCOUNTS,
+            json!({ "metadata": { "name": "default" } }),
+        ));
     }
     let data = json!({ "ca.crt": ca_pem });
     match map {
@@ -128,7 +131,13 @@ mod tests {
             plan(account, map, "CA").into_iter().map(name).collect()
         };
         let (account, map) = (json!({}), json!({ "data": { "ca.crt": "CA" } }));
-        assert_eq!(kinds(None, None), ["create serviceaccounts/default", "create configmaps/kube-root-ca.crt"]);
+        assert_eq!(
+            kinds(None, None),
+            [
+                "create serviceaccounts/default",
+                "create configmaps/kube-root-ca.crt"
+            ]
+        );
         assert_eq!(kinds(Some(&account), Some(&map)), [""; 0]);
         let changed = json!({ "data": { "ca.crt": "other" } });
         assert_eq!(kinds(Some(&account), Some(&changed)), ["restore CA"]);

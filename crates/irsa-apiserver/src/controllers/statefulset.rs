@@ -78,7 +78,7 @@ struct View {
 }
 
 /// What is to be done next.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Step<'a> {
     Create(i64),
     Delete(&'a Object),
@@ -140,7 +140,11 @@ impl View {
         let any = !condemned.is_empty();
         let first = if self.ordered { 1 } else { condemned.len() };
         let going = condemned.into_iter().take(first);
-        steps.extend(going.filter(|pod| pod.deletion_timestamp().is_none()).map(Step::Delete));
+        steps.extend(
+            going
+                .filter(|pod| pod.deletion_timestamp().is_none())
+                .map(Step::Delete),
+        );
         if !any && !self.on_delete {
             steps.extend(self.roll());
         }
@@ -165,11 +169,18 @@ impl View {
     }
 
     fn observe(&self, status: &mut StatefulSetStatus, generation: Option<i64>) {
-        let living = || self.pods.values().filter(|pod| pod.deletion_timestamp().is_none());
+        let living = || {
+            self.pods
+                .values()
+                .filter(|pod| pod.deletion_timestamp().is_none())
+        };
         let number = |keep: &dyn Fn(&Object) -> bool| count(living().filter(|pod| keep(pod)).count());
         let of = |revision: &str| number(&|pod| pod.label(POD_LABEL) == Some(revision));
         let (total, ready) = (count(self.pods.len()), number(&|pod| is_ready(pod.value())));
-        let (updated, wanted) = (of(&self.update), i32::try_from(self.end - self.start).unwrap_or(i32::MAX));
+        let (updated, wanted) = (
+            of(&self.update),
+            i32::try_from(self.end - self.start).unwrap_or(i32::MAX),
+        );
         let rolled = !self.on_delete && [updated, ready, total] == [wanted; 3];
         let current = if rolled { &self.update } else { &self.current };
         status.observed_generation = generation;
@@ -233,7 +244,7 @@ impl Controller for StatefulSets {
 
     async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {
         let set: StatefulSet = typed(object.value())?;
-        let spec = set.spec.unwrap_or_default();
+        let spec = set.spec;
         let history = self.0.history(&object, REVISION_LABEL).await?;
         let view = self.view(&object, &spec, &history).await?;
         let mut result = Ok(());
@@ -280,7 +291,11 @@ mod tests {
 
     fn pod(number: usize, revision: &str, is: Is) -> Object {
         let phase = if matches!(is, Ended) { "Failed" } else { "Running" };
-        let ready = if matches!(is, Ready | Going) { "True" } else { "False" };
+        let ready = if matches!(is, Ready | Going) {
+            "True"
+        } else {
+            "False"
+        };
         let mut pod = json!({
             "metadata": { "name": format!("db-{number}"), "labels": { POD_LABEL: revision } },
             "status": { "phase": phase, "conditions": [{ "type": "Ready", "status": ready }] },
@@ -292,9 +307,14 @@ mod tests {
     }
 
     fn view(spec: Value, pods: &[(&str, Is)]) -> View {
-        let set = object(json!({ "metadata": { "name": "db" }, "spec": spec, "status": { "currentRevision": "old" } }));
+        let set = object(
+            json!({ "metadata": { "name": "db" }, "spec": spec, "status": { "currentRevision": "old" } }),
+        );
         let revision = |name: &str| object(json!({ "metadata": { "name": name, "uid": name } }));
-        let history = History { present: revision("new"), all: vec![revision("old"), revision("new")] };
+        let history = History {
+            present: revision("new"),
+            all: vec![revision("old"), revision("new")],
+        };
         let pods = pods
             .iter()
             .enumerate()
@@ -338,13 +358,28 @@ mod tests {
     #[test]
     fn a_rolling_update_begins_with_the_highest_and_stops_at_the_partition() {
         let three = || json!({ "replicas": 3 });
-        assert_eq!(steps(three(), &[("old", Ready), ("old", Ready), ("old", Ready)]), "-db-2");
-        assert_eq!(steps(three(), &[("old", Ready), ("old", Ready), ("new", Ready)]), "-db-1");
-        assert_eq!(steps(three(), &[("old", Ready), ("old", Ready), ("new", Going)]), "");
+        assert_eq!(
+            steps(three(), &[("old", Ready), ("old", Ready), ("old", Ready)]),
+            "-db-2"
+        );
+        assert_eq!(
+            steps(three(), &[("old", Ready), ("old", Ready), ("new", Ready)]),
+            "-db-1"
+        );
+        assert_eq!(
+            steps(three(), &[("old", Ready), ("old", Ready), ("new", Going)]),
+            ""
+        );
         let partition = json!({ "replicas": 3, "updateStrategy": { "rollingUpdate": { "partition": 2 } } });
-        assert_eq!(steps(partition, &[("old", Ready), ("old", Ready), ("new", Ready)]), "");
+        assert_eq!(
+            steps(partition, &[("old", Ready), ("old", Ready), ("new", Ready)]),
+            ""
+        );
         let on_delete = json!({ "replicas": 3, "updateStrategy": { "type": "OnDelete" } });
-        assert_eq!(steps(on_delete, &[("old", Ready), ("old", Ready), ("old", Ready)]), "");
+        assert_eq!(
+            steps(on_delete, &[("old", Ready), ("old", Ready), ("old", Ready)]),
+            ""
+        );
     }
 
     #[test]
@@ -359,11 +394,24 @@ mod tests {
         let status = |pods: &[(&str, Is)]| {
             let mut status = StatefulSetStatus::default();
             view(json!({ "replicas": 2 }), pods).observe(&mut status, Some(1));
-            (status.current_revision.unwrap(), status.current_replicas, status.updated_replicas)
+            (
+                status.current_revision.unwrap(),
+                status.current_replicas,
+                status.updated_replicas,
+            )
         };
-        assert_eq!(status(&[("old", Ready), ("new", Ready)]), ("old".into(), Some(1), Some(1)));
-        assert_eq!(status(&[("new", Ready), ("new", Starting)]), ("old".into(), None, Some(2)));
-        assert_eq!(status(&[("new", Ready), ("new", Ready)]), ("new".into(), Some(2), Some(2)));
+        assert_eq!(
+            status(&[("old", Ready), ("new", Ready)]),
+            ("old".into(), Some(1), Some(1))
+        );
+        assert_eq!(
+            status(&[("new", Ready), ("new", Starting)]),
+            ("old".into(), None, Some(2))
+        );
+        assert_eq!(
+            status(&[("new", Ready), ("new", Ready)]),
+            ("new".into(), Some(2), Some(2))
+        );
     }
 
     #[test]
@@ -377,9 +425,15 @@ mod tests {
             "$patch": "replace", "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [] } } } } });
         let pod = pod_for(&set, &revision, 2);
         assert_eq!(pod["metadata"]["name"], "web-2");
-        assert_eq!(pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"], "web-2");
+        assert_eq!(
+            pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"],
+            "web-2"
+        );
         assert_eq!(pod["metadata"]["labels"][POD_LABEL], "web-abc");
-        assert_eq!((&pod["spec"]["hostname"], &pod["spec"]["subdomain"]), (&"web-2".into(), &"web".into()));
+        assert_eq!(
+            (&pod["spec"]["hostname"], &pod["spec"]["subdomain"]),
+            (&"web-2".into(), &"web".into())
+        );
         let claim = &pod["spec"]["volumes"][0]["persistentVolumeClaim"];
         assert_eq!(claim["claimName"], "data-web-2");
         assert_eq!(ordinal(&set, &pod), Some(2));

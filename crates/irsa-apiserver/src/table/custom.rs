@@ -2,52 +2,47 @@
 
 use serde_json::Value;
 
-use super::cells::{age, age_of, columns, name};
-use super::{Cells, Column};
+use super::age;
 use crate::object::ObjectExt;
 
-pub(super) fn table(definition: &Value, version: &str) -> (Vec<Column>, Cells) {
-    let additional: Vec<Value> = definition
-        .list_at(&["spec", "versions"])
-        .iter()
-        .find(|one| one.str_at(&["name"]) == version)
-        .map(|one| one.list_at(&["additionalPrinterColumns"]).to_vec())
-        .unwrap_or_default();
-    if additional.is_empty() {
-        return (
-            columns("Name|Age"),
-            Box::new(|object| vec![name(object), age(object)]),
-        );
-    }
-    let mut all = columns("Name");
-    for column in &additional {
-        let kind = match column.str_at(&["type"]) {
+/// A column of a definition.
+#[derive(Clone, Debug)]
+pub(super) struct CustomColumn {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) wide: bool,
+    path: String,
+}
+
+/// The additional columns of a version, in order.
+pub(super) fn columns(definition: &Value, version: &str) -> Vec<CustomColumn> {
+    let column = |column: &Value| CustomColumn {
+        name: column.str_at(&["name"]).to_owned(),
+        kind: match column.str_at(&["type"]) {
             "integer" => "integer",
             "number" => "number",
             "boolean" => "boolean",
             "date" => "date",
             _ => "string",
-        };
-        all.push((
-            column.str_at(&["name"]).to_owned(),
-            kind,
-            column.int_at(&["priority"]).unwrap_or_default() > 0,
-        ));
-    }
-    let cells = move |object: &Value| {
-        let mut cells = vec![name(object)];
-        for column in &additional {
-            let found = evaluate(object, column.str_at(&["jsonPath"]));
-            cells.push(match (column.str_at(&["type"]), found) {
-                (_, None) => Value::Null,
-                ("date", Some(value)) => age_of(value.as_str().unwrap_or_default()).into(),
-                ("string", Some(value)) if !value.is_string() => value.to_string().into(),
-                (_, Some(value)) => value.clone(),
-            });
-        }
-        cells
+        },
+        wide: column.int_at(&["priority"]).unwrap_or_default() > 0,
+        path: column.str_at(&["jsonPath"]).to_owned(),
     };
-    (all, Box::new(cells))
+    let mut versions = definition.list_at(&["spec", "versions"]).iter();
+    let version = versions.find(|one| one.str_at(&["name"]) == version);
+    let columns = version.map_or(&[][..], |version| version.list_at(&["additionalPrinterColumns"]));
+    columns.iter().map(column).collect()
+}
+
+impl CustomColumn {
+    pub(super) fn read(&self, object: &Value) -> Value {
+        match (self.kind, evaluate(object, &self.path)) {
+            (_, None) => Value::Null,
+            ("date", Some(value)) => age::since(value.as_str().unwrap_or_default()).into(),
+            ("string", Some(value)) if !value.is_string() => value.to_string().into(),
+            (_, Some(value)) => value.clone(),
+        }
+    }
 }
 
 /// The simple paths that definitions use: `.spec.x`, `.status.conditions[?(@.type=="Ready")].status`, `.a[0]`, and
@@ -101,6 +96,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn cells_have_the_type_of_their_column() {
+        let additional = json!([
+            { "name": "Size", "type": "integer", "jsonPath": ".spec.size" },
+            { "name": "Parts", "type": "string", "jsonPath": ".spec.parts", "priority": 1 },
+            { "name": "Gone", "type": "date", "jsonPath": ".status.gone" },
+        ]);
+        let versions = json!([{ "name": "v1", "additionalPrinterColumns": additional }]);
+        let columns = columns(&json!({ "spec": { "versions": versions } }), "v1");
+        let object = json!({ "spec": { "size": 3, "parts": [1] } });
+        let cells: Vec<Value> = columns.iter().map(|column| column.read(&object)).collect();
+        assert_eq!(cells, [json!(3), json!("[1]"), Value::Null]);
+        assert!(columns[1].wide && !columns[0].wide);
+    }
 
     #[test]
     fn the_paths_that_definitions_use_are_found() {

@@ -32,7 +32,7 @@ async fn tables_have_kubectls_columns() {
             "deploy",
             "NAME READY UP-TO-DATE AVAILABLE AGE CONTAINERS IMAGES SELECTOR",
         ),
-        ("sa", "NAME SECRETS AGE"),
+        ("sa", "NAME AGE"),
         ("cm", "NAME DATA AGE"),
         ("secret", "NAME TYPE DATA AGE"),
         (

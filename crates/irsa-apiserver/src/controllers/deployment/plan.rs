@@ -24,10 +24,15 @@ impl Rolling {
         let part = |value: Option<_>, round_up: bool| {
             let rounding = if round_up { 3 } else { 0 };
             let default = (replicas + rounding) / 4;
-            value.map_or(Some(default), |value| scaled(value, replicas, round_up)).unwrap_or(default)
+            value
+                .map_or(Some(default), |value| scaled(value, replicas, round_up))
+                .unwrap_or(default)
         };
         let max_surge = part(rolling.and_then(|rolling| rolling.max_surge.as_ref()), true);
-        let max_unavailable = part(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), false);
+        let max_unavailable = part(
+            rolling.and_then(|rolling| rolling.max_unavailable.as_ref()),
+            false,
+        );
         let (max_surge, max_unavailable) = match (max_surge, max_unavailable) {
             _ if recreate => (0, 0),
             (0, 0) => (0, 1),
@@ -87,10 +92,17 @@ pub(super) fn share(rolling: Rolling, sets: &Sizes<SetState>) -> Sizes<i64> {
     let active: Vec<usize> = (0..all.len()).filter(|index| all[*index] > 0).collect();
     match active.as_slice() {
         // Of an idle Deployment the newest set grows.
-        [] => all.last_mut().into_iter().for_each(|size| *size = rolling.replicas),
+        [] => all
+            .last_mut()
+            .into_iter()
+            .for_each(|size| *size = rolling.replicas),
         [only] => all[*only] = rolling.replicas,
         _ => {
-            let allowed = if rolling.replicas > 0 { rolling.replicas + rolling.max_surge } else { 0 };
+            let allowed = if rolling.replicas > 0 {
+                rolling.replicas + rolling.max_surge
+            } else {
+                0
+            };
             let sizes: Vec<i64> = active.iter().map(|index| all[*index]).collect();
             for (index, size) in active.into_iter().zip(proportional(&sizes, allowed)) {
                 all[index] = size;
@@ -213,10 +225,22 @@ mod tests {
     #[test]
     fn old_pods_go_as_new_ones_become_available() {
         let rolling = rolling(3, 1, 0);
-        assert_eq!(next(rolling, &sets(Some((0, 0)), &[(3, 3)]), true), sizes(1, &[3]));
-        assert_eq!(next(rolling, &sets(Some((1, 0)), &[(3, 3)]), true), sizes(1, &[3]));
-        assert_eq!(next(rolling, &sets(Some((1, 1)), &[(3, 3)]), true), sizes(1, &[2]));
-        assert_eq!(next(rolling, &sets(Some((3, 3)), &[(1, 1)]), true), sizes(3, &[0]));
+        assert_eq!(
+            next(rolling, &sets(Some((0, 0)), &[(3, 3)]), true),
+            sizes(1, &[3])
+        );
+        assert_eq!(
+            next(rolling, &sets(Some((1, 0)), &[(3, 3)]), true),
+            sizes(1, &[3])
+        );
+        assert_eq!(
+            next(rolling, &sets(Some((1, 1)), &[(3, 3)]), true),
+            sizes(1, &[2])
+        );
+        assert_eq!(
+            next(rolling, &sets(Some((3, 3)), &[(1, 1)]), true),
+            sizes(3, &[0])
+        );
     }
 
     #[test]
@@ -228,16 +252,28 @@ mod tests {
     #[test]
     fn recreation_waits_for_the_last_old_pod() {
         let recreate = of(2, json!({ "type": "Recreate" }));
-        assert_eq!(next(recreate, &sets(Some((0, 0)), &[(2, 2)]), true), sizes(0, &[0]));
-        assert_eq!(next(recreate, &sets(Some((0, 0)), &[(0, 0)]), true), sizes(0, &[0]));
-        assert_eq!(next(recreate, &sets(Some((0, 0)), &[(0, 0)]), false), sizes(2, &[0]));
+        assert_eq!(
+            next(recreate, &sets(Some((0, 0)), &[(2, 2)]), true),
+            sizes(0, &[0])
+        );
+        assert_eq!(
+            next(recreate, &sets(Some((0, 0)), &[(0, 0)]), true),
+            sizes(0, &[0])
+        );
+        assert_eq!(
+            next(recreate, &sets(Some((0, 0)), &[(0, 0)]), false),
+            sizes(2, &[0])
+        );
         assert_eq!(next(recreate, &sets(None, &[(2, 2)]), true).new, None);
     }
 
     #[test]
     fn a_change_of_size_is_shared_among_the_sets_that_have_pods() {
         let rolling = rolling(10, 2, 0);
-        assert_eq!(share(rolling, &sets(Some((3, 3)), &[(0, 0), (3, 3)])), sizes(6, &[0, 6]));
+        assert_eq!(
+            share(rolling, &sets(Some((3, 3)), &[(0, 0), (3, 3)])),
+            sizes(6, &[0, 6])
+        );
         assert_eq!(share(rolling, &sets(Some((0, 0)), &[(3, 3)])), sizes(0, &[10]));
         assert_eq!(share(rolling, &sets(Some((0, 0)), &[(0, 0)])), sizes(10, &[0]));
         assert_eq!(share(rolling, &sets(None, &[])), Sizes::default());

@@ -43,7 +43,9 @@ fn find<'a>(status: &'a DeploymentStatus, kind: &str) -> Option<&'a DeploymentCo
 }
 
 fn reason(status: &DeploymentStatus) -> &str {
-    find(status, PROGRESSING).and_then(|one| one.reason.as_deref()).unwrap_or_default()
+    find(status, PROGRESSING)
+        .and_then(|one| one.reason.as_deref())
+        .unwrap_or_default()
 }
 
 /// As in `deploymentutil.SetDeploymentCondition`: nothing when neither status nor reason changes, else to the end of the
@@ -54,16 +56,21 @@ fn set(status: &mut DeploymentStatus, kind: &str, value: &str, reason: &str, mes
     if same_status && present.is_some_and(|present| present.reason.as_deref() == Some(reason)) {
         return;
     }
-    let since = present.filter(|_| same_status).and_then(|present| present.last_transition_time.clone());
+    let since = present
+        .filter(|_| same_status)
+        .and_then(|present| present.last_transition_time.clone());
     remove(status, kind);
-    status.conditions.get_or_insert_default().push(DeploymentCondition {
-        last_transition_time: Some(since.unwrap_or(Time(at))),
-        last_update_time: Some(Time(at)),
-        message: Some(message.to_owned()),
-        reason: Some(reason.to_owned()),
-        status: Some(value.to_owned()),
-        type_: Some(kind.to_owned()),
-    });
+    status
+        .conditions
+        .get_or_insert_default()
+        .push(DeploymentCondition {
+            last_transition_time: Some(since.unwrap_or(Time(at))),
+            last_update_time: Some(Time(at)),
+            message: Some(message.to_owned()),
+            reason: Some(reason.to_owned()),
+            status: Some(value.to_owned()),
+            type_: Some(kind.to_owned()),
+        });
 }
 
 fn remove(status: &mut DeploymentStatus, kind: &str) {
@@ -88,7 +95,9 @@ pub(super) struct Counts {
 
 /// The deadline for progress in seconds; the greatest number means none.
 fn deadline(spec: &DeploymentSpec) -> Option<i64> {
-    let seconds = spec.progress_deadline_seconds.filter(|seconds| *seconds < i32::MAX);
+    let seconds = spec
+        .progress_deadline_seconds
+        .filter(|seconds| *seconds < i32::MAX);
     seconds.map(i64::from)
 }
 
@@ -118,7 +127,11 @@ impl Counts {
         status.unavailable_replicas = nonzero((self.wanted - self.available).max(0));
         let rolling = Rolling::of(spec);
         let (value, reason, message) = if self.available >= rolling.replicas - rolling.max_unavailable {
-            ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+            (
+                "True",
+                "MinimumReplicasAvailable",
+                "Deployment has minimum availability.",
+            )
         } else {
             let message = "Deployment does not have minimum availability.";
             ("False", "MinimumReplicasUnavailable", message)
@@ -132,7 +145,14 @@ impl Counts {
         match &self.failure {
             Some(failure) => {
                 let part = |key| failure.str_at(&[key]);
-                set(status, "ReplicaFailure", part("status"), part("reason"), part("message"), at);
+                set(
+                    status,
+                    "ReplicaFailure",
+                    part("status"),
+                    part("reason"),
+                    part("message"),
+                    at,
+                );
             }
             None => remove(status, "ReplicaFailure"),
         }
@@ -154,10 +174,20 @@ impl Counts {
         deadline: i64,
         at: Timestamp,
     ) {
-        let what = self.new_set.as_deref().map_or("Deployment".to_owned(), |name| format!("ReplicaSet {name:?}"));
+        let what = self
+            .new_set
+            .as_deref()
+            .map_or("Deployment".to_owned(), |name| format!("ReplicaSet {name:?}"));
         if self.is_complete(replicas) {
             let message = format!("{what} has successfully progressed.");
-            set(status, PROGRESSING, "True", "NewReplicaSetAvailable", &message, at);
+            set(
+                status,
+                PROGRESSING,
+                "True",
+                "NewReplicaSetAvailable",
+                &message,
+                at,
+            );
         } else if progressed && reason(status) != "NewReplicaSetAvailable" {
             // Progress restarts the deadline even when the words stay the same.
             let since = find(status, PROGRESSING).filter(|one| one.status.as_deref() == Some("True"));
@@ -170,7 +200,14 @@ impl Counts {
             }
         } else if has_timed_out(status, deadline, at) {
             let message = format!("{what} has timed out progressing.");
-            set(status, PROGRESSING, "False", "ProgressDeadlineExceeded", &message, at);
+            set(
+                status,
+                PROGRESSING,
+                "False",
+                "ProgressDeadlineExceeded",
+                &message,
+                at,
+            );
         }
     }
 
@@ -200,7 +237,8 @@ mod tests {
     use super::*;
 
     fn spec() -> DeploymentSpec {
-        typed(&json!({ "replicas": 2, "selector": {}, "template": {}, "progressDeadlineSeconds": 600 })).unwrap()
+        typed(&json!({ "replicas": 2, "selector": {}, "template": {}, "progressDeadlineSeconds": 600 }))
+            .unwrap()
     }
 
     fn counts(updated: i64, available: i64) -> Counts {
@@ -222,7 +260,12 @@ mod tests {
     fn told(status: &DeploymentStatus) -> Vec<String> {
         let one = |condition: &DeploymentCondition| {
             let [kind, value, reason] = [&condition.type_, &condition.status, &condition.reason];
-            format!("{}={} {}", kind.as_ref().unwrap(), value.as_ref().unwrap(), reason.as_ref().unwrap())
+            format!(
+                "{}={} {}",
+                kind.as_ref().unwrap(),
+                value.as_ref().unwrap(),
+                reason.as_ref().unwrap()
+            )
         };
         status.conditions.iter().flatten().map(one).collect()
     }
@@ -234,14 +277,23 @@ mod tests {
         counts(1, 0).observe(&mut status, &spec(), Some(1), at(1));
         assert_eq!(
             told(&status),
-            ["Available=False MinimumReplicasUnavailable", "Progressing=True ReplicaSetUpdated"]
+            [
+                "Available=False MinimumReplicasUnavailable",
+                "Progressing=True ReplicaSetUpdated"
+            ]
         );
         counts(2, 2).observe(&mut status, &spec(), Some(1), at(2));
         assert_eq!(
             told(&status),
-            ["Available=True MinimumReplicasAvailable", "Progressing=True NewReplicaSetAvailable"]
+            [
+                "Available=True MinimumReplicasAvailable",
+                "Progressing=True NewReplicaSetAvailable"
+            ]
         );
-        assert_eq!((status.available_replicas, status.unavailable_replicas), (Some(2), None));
+        assert_eq!(
+            (status.available_replicas, status.unavailable_replicas),
+            (Some(2), None)
+        );
     }
 
     #[test]
@@ -276,8 +328,12 @@ mod tests {
     #[test]
     fn a_failure_of_a_set_is_shown_until_it_is_over() {
         let mut status = DeploymentStatus::default();
-        let failure = json!({ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "no" });
-        let failing = Counts { failure: Some(failure), ..counts(1, 0) };
+        let failure =
+            json!({ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "no" });
+        let failing = Counts {
+            failure: Some(failure),
+            ..counts(1, 0)
+        };
         failing.observe(&mut status, &spec(), Some(1), at(0));
         assert!(told(&status).contains(&"ReplicaFailure=True FailedCreate".to_owned()));
         counts(1, 0).observe(&mut status, &spec(), Some(1), at(1));

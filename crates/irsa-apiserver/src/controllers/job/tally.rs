@@ -40,7 +40,11 @@ impl Tally {
 
     /// How many pods have succeeded; of an indexed Job, how many indexes are done.
     pub(super) fn succeeded(&self, indexed: bool) -> usize {
-        if indexed { self.indexes.len() } else { self.succeeded.len() }
+        if indexed {
+            self.indexes.len()
+        } else {
+            self.succeeded.len()
+        }
     }
 
     pub(super) fn failed(&self) -> usize {
@@ -85,9 +89,15 @@ mod tests {
         assert_eq!(counted(&[(pod("a", "Running", false), false)], ""), (0, 0));
         assert_eq!(counted(&[(pod("a", "Running", true), false)], ""), (0, 1));
         assert_eq!(counted(&[(pod("a", "Running", false), true)], ""), (0, 1));
-        let ends_well = [(pod("a", "Running", true), false), (pod("a", "Succeeded", true), true)];
+        let ends_well = [
+            (pod("a", "Running", true), false),
+            (pod("a", "Succeeded", true), true),
+        ];
         assert_eq!(counted(&ends_well, ""), (0, 1));
-        let deleted_later = [(pod("a", "Succeeded", false), false), (pod("a", "Succeeded", true), true)];
+        let deleted_later = [
+            (pod("a", "Succeeded", false), false),
+            (pod("a", "Succeeded", true), true),
+        ];
         assert_eq!(counted(&deleted_later, ""), (1, 0));
     }
 
