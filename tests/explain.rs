@@ -61,7 +61,7 @@ fn a_lone_region_variable_is_named() {
     ]);
     let text = transcript(&output);
     assert!(
-        text.contains("boto3 / botocore 1.40.0 and later: this SDK does not read AWS_REGION"),
+        text.contains("this SDK does not read AWS_REGION (boto3 / botocore 1.40.0 and later)"),
         "{text}"
     );
     assert!(text.contains("sts.amazonaws.com"), "{text}");

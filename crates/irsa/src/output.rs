@@ -23,7 +23,7 @@ use crate::args::Format;
 pub(crate) use findings::{Finding, findings};
 use safe::Safe;
 pub(crate) use table::{Cell, Table};
-pub(crate) use words::{counted, indented};
+pub(crate) use words::{counted, indented, wrapped};
 
 /// `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

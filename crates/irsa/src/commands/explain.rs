@@ -1,7 +1,9 @@
 //! `irsa explain`: one pod, one service account, or an environment given on the command line, in full.
 
+mod document;
 mod report;
 mod text;
+mod wide;
 
 use std::process::ExitCode;
 
@@ -69,7 +71,7 @@ pub(crate) struct Args {
         long = "output",
         value_name = "FORMAT",
         default_value = "text",
-        value_parser = FormatParser::plain()
+        value_parser = FormatParser::with(&[Format::Wide])
     )]
     format: Format,
 
@@ -112,8 +114,11 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode
         }
     };
     match args.format {
-        format @ (Format::Json | Format::Yaml) => output.document(&report::document(&explanation), format)?,
-        _ => output.page(|to| text::write(&explanation, to, output.columns()))?,
+        format @ (Format::Json | Format::Yaml) => {
+            output.document(&document::document(&explanation), format)?
+        }
+        Format::Wide => output.page(|to| wide::write(to, &explanation, output.columns()))?,
+        _ => output.page(|to| text::write(to, &explanation, output.columns()))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -141,7 +141,7 @@ fn kind(
             Some(container) => format!("container {}: ", Foreign(container)),
             None => String::new(),
         };
-        let text = format!("{}: {container}{}", about(group), Foreign(&report.message));
+        let text = format!("{}{container}{}", about(group), Foreign(&report.message));
         lines.extend(wrapped(&text, width));
         let fix = format!("fix: {}", Foreign(&report.cure));
         let mut fix = wrapped(&fix, width).into_iter();
@@ -168,7 +168,7 @@ fn kind(
     Ok(())
 }
 
-/// `3 pods of shop/cart, shop/web and 4 others`.
+/// `3 pods of shop/cart, shop/web and 4 others: `.
 fn about(group: &Group<'_>) -> String {
     let named: Vec<String> = group
         .subjects
@@ -182,7 +182,8 @@ fn about(group: &Group<'_>) -> String {
         others => format!("{} and {others} others", named.join(", ")),
     };
     match group.pods {
-        0 => subjects,
-        pods => format!("{} of {subjects}", counted(pods, "pod")),
+        _ if subjects.is_empty() => String::new(),
+        0 => format!("{subjects}: "),
+        pods => format!("{} of {subjects}: ", counted(pods, "pod")),
     }
 }

@@ -17,19 +17,22 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
 }
 
 /// `text` in lines of at most `width` columns, broken at blanks and after commas, never within a word; a longer word
-/// has a line of its own. Without a width it is one line.
+/// has a line of its own. Every line has the indent of the first. Without a width it is one line.
 pub(crate) fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
     let Some(width) = width else {
         return vec![text.to_owned()];
     };
+    let text = text.trim_end_matches(' ');
+    let body = text.trim_start_matches(' ');
+    let indent = &text[..text.len() - body.len()];
     let mut lines = Vec::new();
-    let mut line = String::new();
-    let mut columns = 0;
-    for word in pieces(text) {
+    let mut line = indent.to_owned();
+    let mut columns = indent.len();
+    for word in pieces(body) {
         let bare = word.trim_end_matches(' ');
-        if columns > 0 && columns + bare.width() > width {
-            lines.push(std::mem::take(&mut line));
-            columns = 0;
+        if columns > indent.len() && columns + bare.width() > width {
+            lines.push(std::mem::replace(&mut line, indent.to_owned()));
+            columns = indent.len();
         }
         line.push_str(word);
         columns += word.width();
@@ -117,6 +120,7 @@ mod tests {
             ["sts.us-west-2.amazonaws.com", "x"]
         );
         assert_eq!(broken("10,000 pods", 6), ["10,000", "pods"]);
+        assert_eq!(broken("  one two", 6), ["  one", "  two"]);
         assert_eq!(broken("", 5), [""]);
         assert_eq!(wrapped("a b c", None), ["a b c"]);
     }

@@ -1,308 +1,513 @@
-//! The text that people read.
+//! The explanation on one screen: the conclusion, why, what to do, and who chose; SDKs with the same answer are one row.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use irsa_core::endpoint::ChoiceSource;
 use irsa_core::presign::Predicted;
-use irsa_core::sdk::{Answer, Outcome, SignedCalls};
-use owo_colors::OwoColorize as _;
-
-use super::report::{ExplainedContainer, Explanation, Header, target};
-use crate::commands::url::prediction_table;
-use crate::output::Table;
+use irsa_core::sdk::{Answer, Concern, Family, Outcome, Reason, Sdk, SignedCalls};
 use irsa_core::text::Foreign;
+use irsa_fleet::report::FindingReport;
+use owo_colors::{OwoColorize as _, Style};
+
+use super::report::{ExplainedContainer, Explanation, Header, source_name, target};
+use crate::output::{Finding, counted, findings, wrapped};
+
+/// Where text stands behind its label.
+const INDENT: usize = 11;
+/// SDKs that a row names before the rest is counted.
+const NAMED: usize = 6;
+/// Different reasons and concerns that are shown without `-o wide`.
+const DISTINCT: usize = 3;
+
+/// Containers with the same answers.
+struct Group<'a> {
+    names: Vec<&'a str>,
+    container: &'a ExplainedContainer,
+}
+
+impl Group<'_> {
+    /// The calls that are talked of: those of the program if they were asked about, else those for credentials.
+    fn answers(&self) -> &[Answer] {
+        if self.container.program.is_empty() {
+            &self.container.answers
+        } else {
+            &self.container.program
+        }
+    }
+}
+
+/// SDKs with the same answer.
+struct Row<'a> {
+    sdks: Vec<Sdk>,
+    /// What decided, each reason once.
+    reasons: Vec<Reason>,
+    /// The answer of the first of them.
+    answer: &'a Answer,
+}
+
+impl Row<'_> {
+    fn add(&mut self, answer: &Answer) {
+        self.sdks.push(answer.sdk);
+        if !self.reasons.contains(&answer.reason) {
+            self.reasons.push(answer.reason);
+        }
+    }
+}
+
+/// Whether two answers are told in one row. Each SDK has its own words for the same refusal; `-o wide` has them all.
+fn is_same(one: &Answer, other: &Answer) -> bool {
+    match (&one.outcome, &other.outcome) {
+        (Outcome::Failure(_), Outcome::Failure(_)) => one.reason == other.reason,
+        (one_outcome, other_outcome) => {
+            one_outcome == other_outcome && one.signed_calls == other.signed_calls
+        }
+    }
+}
 
 /// Writes the whole explanation.
 pub(super) fn write(
-    explanation: &Explanation,
     to: &mut impl Write,
+    explanation: &Explanation,
     columns: Option<usize>,
 ) -> io::Result<()> {
-    if let Some(header) = &explanation.header {
-        write_header(header, to, columns)?;
-    }
-    for (i, container) in explanation.containers.iter().enumerate() {
-        if i > 0 || explanation.header.is_some() {
-            writeln!(to)?;
+    let mut page = Page { to, columns };
+    let subject = explanation.header.as_ref().map(subject);
+    if let Some(reason) = explanation.header.as_ref().and_then(Header::without_identity) {
+        let subject = subject.as_deref().unwrap_or_default();
+        page.headline(
+            &format!("{subject} gets no identity: {reason}"),
+            Style::new().bold(),
+        )?;
+        writeln!(page.to)?;
+    } else {
+        let groups = groups(&explanation.containers);
+        for (index, group) in groups.iter().enumerate() {
+            if index > 0 {
+                writeln!(page.to)?;
+            }
+            let who = who(subject.as_deref(), group, groups.len());
+            page.group(&who, group)?;
         }
-        write_container(container, explanation.header.as_ref(), to, columns)?;
+    }
+    if let Some(header) = &explanation.header {
+        page.header(header)?;
     }
     if !explanation.skipped.is_empty() {
-        writeln!(to, "\nWithout a part in this: {}", explanation.skipped.join(", "))?;
-    }
-    if !explanation.findings.is_empty() {
-        heading(to, "Findings")?;
-        for finding in &explanation.findings {
-            let place = finding
-                .container
-                .as_ref()
-                .map(|c| format!("{c}: "))
-                .unwrap_or_default();
-            writeln!(
-                to,
-                "{} {}: {place}{}",
-                finding.severity,
-                finding.id,
-                Foreign(&finding.message)
-            )?;
-            writeln!(to, "  cure: {}", Foreign(&finding.cure))?;
-        }
-    }
-    for note in &explanation.notes {
-        writeln!(to, "\nNote: {}", Foreign(note))?;
-    }
-    Ok(())
-}
-
-fn heading(to: &mut impl Write, text: &str) -> io::Result<()> {
-    writeln!(to, "\n{}", text.bold())
-}
-
-fn write_header(header: &Header, to: &mut impl Write, columns: Option<usize>) -> io::Result<()> {
-    let mut line = |name: &str, value: &str| writeln!(to, "{name:<16} {}", Foreign(value));
-    line(
-        if header.kind == "Pod" {
-            "Pod"
-        } else {
-            "Service account"
-        },
-        &format!("{}/{}", header.namespace, header.name),
-    )?;
-    if header.kind == "Pod" {
-        let missing = if header.account_exists {
-            ""
-        } else {
-            " (does not exist)"
-        };
-        line("Service account", &format!("{}{missing}", header.account))?;
-        let region = match &header.region {
-            Some((region, source)) => format!("{region}, from its {}", source.replace('-', " ")),
-            None => "region unknown".to_owned(),
-        };
-        match &header.node {
-            Some(node) => line("Node", &format!("{node} ({region})"))?,
-            None => line("Node", "not scheduled")?,
-        }
-    }
-    line("Role", header.role.as_deref().unwrap_or("<none>"))?;
-    line(
-        "Cluster",
-        &format!(
-            "{} ({}), webhook settings: {}",
-            header.context, header.version, header.settings_from
-        ),
-    )?;
-
-    heading(to, "Who decides the endpoint type, the strongest first")?;
-    let mut table = Table::new(&["", "SOURCE", "SAYS", "MEANS"]);
-    for source in &header.sources {
-        let means = match (source.endpoint, &source.says) {
-            (Some(endpoint), _) => endpoint.as_str(),
-            (None, Some(_)) => "nothing: ignored",
-            (None, None) => "-",
-        };
-        table.row([
-            if source.wins { "*" } else { " " },
-            source_name(source.source),
-            &source
-                .says
-                .as_deref()
-                .map_or("-".to_owned(), |says| Foreign(says).to_string()),
-            means,
-        ]);
-    }
-    table.write(to, columns)?;
-    writeln!(to)?;
-    let mut line = |name: &str, value: &str| writeln!(to, "{name:<16} {}", Foreign(value));
-    match (header.choice, header.unchanged) {
-        (Some(choice), _) => {
-            line(
-                "Choice",
-                &format!("{}, because {}", choice.endpoint, choice.source.reason()),
-            )?;
-            let written = header
-                .written
-                .map(|value| format!("AWS_STS_REGIONAL_ENDPOINTS={value}"));
-            line(
-                "Webhook writes",
-                written
-                    .as_deref()
-                    .unwrap_or("nothing: the SDK's own default applies"),
-            )?;
-        }
-        (None, Some(reason)) => line("Webhook writes", &format!("nothing at all, because {reason}"))?,
-        (None, None) => {}
-    }
-    Ok(())
-}
-
-fn source_name(source: ChoiceSource) -> &'static str {
-    match source {
-        ChoiceSource::Container => "the container's own variable",
-        ChoiceSource::PlatformTooOld => "a cluster too old to choose",
-        ChoiceSource::ServiceAccount => "the service account's annotation",
-        ChoiceSource::ConfigMap => "the pod-identity-webhook ConfigMap",
-        ChoiceSource::Namespace => "the namespace's annotation",
-        ChoiceSource::Flag => "the webhook's --sts-regional-endpoint",
-        ChoiceSource::Platform => "the platform's default",
-        ChoiceSource::Unset => "nobody",
-    }
-}
-
-fn write_container(
-    container: &ExplainedContainer,
-    header: Option<&Header>,
-    to: &mut impl Write,
-    columns: Option<usize>,
-) -> io::Result<()> {
-    let facts = &container.facts;
-    let title = match (header, facts.name.as_str()) {
-        (None, _) => "Environment".to_owned(),
-        (Some(_), "") => "The next pod of the service account".to_owned(),
-        (Some(_), name) => {
-            let init = if facts.init { "Init container" } else { "Container" };
-            format!("{init} {name} ({})", facts.image)
-        }
-    };
-    writeln!(to, "{}", Foreign(&title).bold())?;
-    let mut empty = true;
-    for (name, value) in facts.environment.iter() {
-        writeln!(to, "  {name}={}", Foreign(value))?;
-        empty = false;
-    }
-    for name in &facts.unknown {
-        writeln!(to, "  {name} comes from elsewhere: its value is not in the pod")?;
-        empty = false;
-    }
-    if empty {
-        writeln!(to, "  none of the variables that decide is set")?;
-    }
-    if let Some(guess) = &container.guess {
-        writeln!(
-            to,
-            "  SDK: probably {}, by its {}",
-            guess.sdk,
-            Foreign(&guess.evidence)
+        page.labelled(
+            "others",
+            &format!("{}: no part in this", explanation.skipped.join(", ")),
         )?;
     }
-
-    heading(to, "Where the SDK gets its credentials")?;
-    write_answers(&container.answers, to, columns)?;
-    if !container.program.is_empty() {
-        heading(to, "What the program's own STS client does")?;
-        write_answers(&container.program, to, columns)?;
-    }
-    if let Some((sdk, cures)) = &container.cures {
-        heading(to, "What AWS says to its signed calls")?;
-        writeln!(
-            to,
-            "{}",
-            SignedCalls::refusal_text("GetCallerIdentity").trim_end()
-        )?;
-        writeln!(to, "\nCures, tried with {sdk}:")?;
-        for cure in cures {
-            let verdict = if cure.works {
-                "works".green().to_string()
-            } else {
-                "does not help".red().to_string()
-            };
-            writeln!(to, "  {verdict}: {}", Foreign(&cure.what))?;
-        }
-    }
-    if !container.switching.is_empty() {
-        heading(to, "What switching would change")?;
-        let mut table = Table::new(&["SDK", "NOW", "REGIONAL", "GLOBAL"]);
-        for switch in &container.switching {
-            let same = |host: &String| {
-                if *host == switch.now {
-                    "same".to_owned()
-                } else {
-                    host.clone()
-                }
-            };
-            table.row([
-                switch.sdk.to_string(),
-                switch.now.clone(),
-                same(&switch.regional),
-                same(&switch.global),
-            ]);
-        }
-        table.write(to, columns)?;
-    }
-    let shown: Vec<_> = container
-        .predictions
+    let reports: Vec<FindingReport> = explanation.findings.iter().map(FindingReport::new).collect();
+    let found: Vec<Finding<'_>> = reports
         .iter()
-        .filter(|p| p.predicted != Predicted::Never)
-        .cloned()
+        .map(|report| Finding {
+            report,
+            subject: String::new(),
+            pods: 0,
+        })
         .collect();
-    if !shown.is_empty() {
-        heading(
-            to,
-            "Form of presigned S3 URLs, which the STS setting does not change",
-        )?;
-        prediction_table(&shown, false).write(to, columns)?;
+    findings(page.to, &found, false, columns)?;
+    for note in &explanation.notes {
+        writeln!(page.to)?;
+        page.labelled("note", note)?;
     }
     Ok(())
 }
 
-fn write_answers(answers: &[Answer], to: &mut impl Write, columns: Option<usize>) -> io::Result<()> {
-    let mut table = Table::new(&[
-        "SDK",
-        "CLASS",
-        "HOST",
-        "SIGNED FOR",
-        "REGION FROM",
-        "CERTAINTY",
-        "WHY",
-    ]);
-    for answer in answers {
-        let endpoint = answer.endpoint();
-        let refused = matches!(answer.signed_calls, SignedCalls::Refused { .. });
-        table.row([
-            answer.sdk.to_string(),
-            answer.class().to_owned(),
-            Foreign(target(answer)).to_string(),
-            endpoint.map_or("-".to_owned(), |e| {
-                let mark = if refused { " (refused)" } else { "" };
-                format!("{}{mark}", Foreign(&e.signing_region))
-            }),
-            answer
-                .region
-                .as_ref()
-                .map_or("-".to_owned(), |(_, source)| source.to_string()),
-            answer.certainty.to_string(),
-            answer.reason.sentence().to_owned(),
-        ]);
-    }
-    table.write(to, columns)?;
-    // The same words of several SDKs are said once.
-    let mut said: Vec<(String, Vec<String>)> = Vec::new();
-    let mut say = |text: String, sdk: String| match said.iter_mut().find(|(known, _)| *known == text) {
-        Some((_, sdks)) => sdks.push(sdk),
-        None => said.push((text, vec![sdk])),
+fn subject(header: &Header) -> String {
+    let kind = if header.kind == "Pod" {
+        "pod"
+    } else {
+        "serviceaccount"
     };
+    Foreign(format!("{kind} {}/{}", header.namespace, header.name)).to_string()
+}
+
+fn groups(containers: &[ExplainedContainer]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for container in containers {
+        let same = groups.iter_mut().find(|group| {
+            let known = group.container;
+            known.facts.environment == container.facts.environment
+                && known.facts.unknown == container.facts.unknown
+                && known.answers == container.answers
+                && known.program == container.program
+        });
+        match same {
+            Some(group) => group.names.push(&container.facts.name),
+            None => groups.push(Group {
+                names: vec![&container.facts.name],
+                container,
+            }),
+        }
+    }
+    groups
+}
+
+/// The subject of the conclusion.
+fn who(subject: Option<&str>, group: &Group<'_>, groups: usize) -> String {
+    let names = Foreign(group.names.join(", ")).to_string();
+    match subject {
+        None => "this environment".to_owned(),
+        Some(subject) if names.is_empty() => format!("the next pod of {subject}"),
+        Some(subject) if groups == 1 => subject.to_owned(),
+        Some(subject) if group.names.len() == 1 => format!("{subject}, container {names}"),
+        Some(subject) => format!("{subject}, containers {names}"),
+    }
+}
+
+/// The rows of a group: errors first, then what fewest SDKs do.
+fn rows(answers: &[Answer]) -> Vec<Row<'_>> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
     for answer in answers {
-        if let Outcome::Failure(failure) = &answer.outcome {
-            say(
-                format!("{} (stops {})", Foreign(&failure.text), failure.blast_radius),
-                answer.sdk.to_string(),
-            );
-        }
-        for concern in &answer.concerns {
-            say(Foreign(concern.to_string()).to_string(), answer.sdk.to_string());
+        match rows.iter_mut().find(|row| is_same(row.answer, answer)) {
+            Some(row) => row.add(answer),
+            None => rows.push(Row {
+                sdks: vec![answer.sdk],
+                reasons: vec![answer.reason],
+                answer,
+            }),
         }
     }
-    if !said.is_empty() {
-        writeln!(to)?;
+    rows.sort_by_key(|row| (row.answer.endpoint().is_some(), row.sdks.len()));
+    rows
+}
+
+/// Names of SDKs: a family whose releases are all meant is named once.
+fn names(sdks: &[Sdk], all: &[Answer]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    let mut families: BTreeSet<Family> = BTreeSet::new();
+    for sdk in sdks {
+        let releases = all
+            .iter()
+            .filter(|answer| answer.sdk.family == sdk.family)
+            .count();
+        let here = sdks.iter().filter(|other| other.family == sdk.family).count();
+        if releases > 1 && releases == here {
+            if families.insert(sdk.family) {
+                names.push(sdk.family.title().to_owned());
+            }
+        } else {
+            names.push(sdk.to_string());
+        }
     }
-    for (text, sdks) in said {
-        let who = match sdks.len() {
-            1 => sdks[0].clone(),
-            count if count == answers.len() => "all".to_owned(),
-            count if count > 4 => format!("{}, and {} others", sdks[..3].join(", "), count - 3),
-            _ => sdks.join(", "),
+    match names.len().saturating_sub(NAMED) {
+        0 | 1 => names.join(", "),
+        more => format!("{} and {more} more", names[..NAMED].join(", ")),
+    }
+}
+
+/// What a row does.
+fn deed(row: &Row<'_>) -> String {
+    match &row.answer.outcome {
+        Outcome::Endpoint(endpoint) => {
+            let refused = matches!(row.answer.signed_calls, SignedCalls::Refused { .. });
+            format!(
+                "{} ({}), signed for {}{}",
+                endpoint.host,
+                row.answer.class(),
+                endpoint.signing_region,
+                if refused { ": refused" } else { "" }
+            )
+        }
+        Outcome::Failure(failure) => {
+            let example = if row.sdks.len() > 1 { ", for example" } else { "" };
+            format!("error{example}: {}", failure.text)
+        }
+    }
+}
+
+struct Page<'a, W: Write> {
+    to: &'a mut W,
+    columns: Option<usize>,
+}
+
+impl<W: Write> Page<'_, W> {
+    fn headline(&mut self, text: &str, style: Style) -> io::Result<()> {
+        for line in wrapped(&Foreign(text).to_string(), self.columns) {
+            writeln!(self.to, "{}", line.style(style))?;
+        }
+        Ok(())
+    }
+
+    fn labelled(&mut self, label: &str, text: &str) -> io::Result<()> {
+        let width = self.columns.map(|columns| columns.saturating_sub(INDENT));
+        for (index, line) in wrapped(&Foreign(text).to_string(), width).iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            writeln!(self.to, "  {:<width$}{line}", label.cyan(), width = INDENT - 2)?;
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, who: &str, group: &Group<'_>) -> io::Result<()> {
+        let answers = group.answers();
+        let rows = rows(answers);
+        let (text, style) = conclusion(who, group, &rows);
+        self.headline(&text, style)?;
+        writeln!(self.to)?;
+        let facts = &group.container.facts;
+        let variables: Vec<String> = facts
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .chain(
+                facts
+                    .unknown
+                    .iter()
+                    .map(|name| format!("{name} from elsewhere, so its value is not known")),
+            )
+            .collect();
+        let variables = if variables.is_empty() {
+            "none of those that decide is set".to_owned()
+        } else {
+            variables.join(", ")
         };
-        writeln!(to, "  {who}: {text}")?;
+        self.labelled("env", &variables)?;
+        self.calls(group, answers, &rows)?;
+        self.cures(group)?;
+        self.concerns(answers)?;
+        self.switching(group)?;
+        self.presigned(group)
     }
-    Ok(())
+
+    fn calls(&mut self, group: &Group<'_>, answers: &[Answer], rows: &[Row<'_>]) -> io::Result<()> {
+        for (index, row) in rows.iter().enumerate() {
+            let label = match (index, rows.len()) {
+                (0, 1) if row.sdks.len() == 1 => "SDK",
+                (0, _) => "SDKs",
+                _ => "",
+            };
+            let guess = group
+                .container
+                .guess
+                .as_ref()
+                .map_or(String::new(), |guess| format!(" (by its {})", guess.evidence));
+            self.labelled(label, &format!("{}{guess}", names(&row.sdks, answers)))?;
+            self.labelled("", &format!("  -> {}", deed(row)))?;
+            for reason in row.reasons.iter().take(DISTINCT) {
+                self.labelled("", &format!("     {}", reason.sentence()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What else is worth knowing, what most SDKs share first.
+    fn concerns(&mut self, answers: &[Answer]) -> io::Result<()> {
+        let mut said: Vec<(&Concern, Vec<Sdk>)> = Vec::new();
+        for answer in answers {
+            // That the variable is ignored is what the reason says already.
+            for concern in answer
+                .concerns
+                .iter()
+                .filter(|concern| **concern != Concern::VariableIgnored)
+            {
+                match said.iter_mut().find(|(known, _)| *known == concern) {
+                    Some((_, sdks)) => sdks.push(answer.sdk),
+                    None => said.push((concern, vec![answer.sdk])),
+                }
+            }
+        }
+        said.sort_by_key(|(_, sdks)| std::cmp::Reverse(sdks.len()));
+        for (index, (concern, sdks)) in said.iter().take(DISTINCT).enumerate() {
+            let whom = match sdks.len() {
+                all if all == answers.len() => String::new(),
+                few if few <= DISTINCT => format!(" ({})", names(sdks, answers)),
+                many => format!(" ({})", counted(many, "SDK")),
+            };
+            self.labelled(if index == 0 { "note" } else { "" }, &format!("{concern}{whom}"))?;
+        }
+        if said.len() > DISTINCT {
+            self.labelled("", &format!("and {} more (-o wide)", said.len() - DISTINCT))?;
+        }
+        Ok(())
+    }
+
+    fn cures(&mut self, group: &Group<'_>) -> io::Result<()> {
+        let Some((sdk, cures)) = &group.container.cures else {
+            return Ok(());
+        };
+        self.labelled("AWS says", SignedCalls::refusal_text("GetCallerIdentity").trim())?;
+        for works in [true, false] {
+            let mut label = if works { "fix" } else { "no fix" };
+            for cure in cures.iter().filter(|cure| cure.works == works) {
+                let text = if label == "fix" {
+                    format!("{} (computed for {sdk})", cure.what.trim_end_matches('.'))
+                } else {
+                    cure.what.trim_end_matches('.').to_owned()
+                };
+                self.labelled(label, &text)?;
+                label = "";
+            }
+        }
+        Ok(())
+    }
+
+    fn switching(&mut self, group: &Group<'_>) -> io::Result<()> {
+        let switches = &group.container.switching;
+        if switches.is_empty() {
+            return Ok(());
+        }
+        let effect = |host: fn(&super::report::Switch) -> &str| {
+            let mut moves: BTreeMap<&str, usize> = BTreeMap::new();
+            for switch in switches.iter().filter(|switch| host(switch) != switch.now) {
+                *moves.entry(host(switch)).or_default() += 1;
+            }
+            if moves.is_empty() {
+                return "no change".to_owned();
+            }
+            let moves: Vec<String> = moves
+                .into_iter()
+                .map(|(host, count)| format!("{} to {host}", counted(count, "SDK")))
+                .collect();
+            moves.join(", ")
+        };
+        let text = format!(
+            "to regional: {}; to global: {}",
+            effect(|switch| &switch.regional),
+            effect(|switch| &switch.global)
+        );
+        self.labelled("switch", &text)
+    }
+
+    fn presigned(&mut self, group: &Group<'_>) -> io::Result<()> {
+        let mut forms: Vec<(&str, Vec<Sdk>)> = Vec::new();
+        for prediction in &group.container.predictions {
+            let form = match &prediction.predicted {
+                Predicted::Form(form) => form.word(),
+                Predicted::Error(_) => "error",
+                Predicted::Never => continue,
+            };
+            match forms.iter_mut().find(|(known, _)| *known == form) {
+                Some((_, sdks)) => sdks.push(prediction.sdk),
+                None => forms.push((form, vec![prediction.sdk])),
+            }
+        }
+        forms.sort_by_key(|(_, sdks)| std::cmp::Reverse(sdks.len()));
+        let text = match forms.as_slice() {
+            [] => return Ok(()),
+            [(form, _)] => (*form).to_owned(),
+            [(most, sdks), rest @ ..] => {
+                let rest: Vec<String> = rest
+                    .iter()
+                    .map(|(form, sdks)| format!("{form}: {}", names(sdks, group.answers())))
+                    .collect();
+                format!("{most}: {}; {}", counted(sdks.len(), "SDK"), rest.join("; "))
+            }
+        };
+        self.labelled(
+            "S3 URLs",
+            &format!("presigned as {text} (the STS setting does not change that)"),
+        )
+    }
+
+    fn header(&mut self, header: &Header) -> io::Result<()> {
+        if let Some(choice) = header.choice {
+            let silent = header.sources.iter().filter(|source| !source.wins).count();
+            self.labelled(
+                "chosen",
+                &format!(
+                    "{} by {} ({}: -o wide)",
+                    choice.endpoint,
+                    source_name(choice.source),
+                    counted(silent, "other source")
+                ),
+            )?;
+            self.labelled(
+                "webhook",
+                &match header.written {
+                    Some(value) => format!("writes AWS_STS_REGIONAL_ENDPOINTS={value}"),
+                    None => "writes nothing: the SDK's own default applies".to_owned(),
+                },
+            )?;
+        }
+        if header.kind == "Pod" {
+            let missing = if header.account_exists {
+                ""
+            } else {
+                " (does not exist)"
+            };
+            self.labelled("account", &format!("{}{missing}", header.account))?;
+            let node = match (&header.node, &header.region) {
+                (Some(node), Some((region, source))) => {
+                    format!("{node} in {region}, from its {}", source.replace('-', " "))
+                }
+                (Some(node), None) => format!("{node}, region unknown"),
+                (None, _) => "not scheduled".to_owned(),
+            };
+            self.labelled("node", &node)?;
+        }
+        self.labelled("role", header.role.as_deref().unwrap_or("none"))
+    }
+}
+
+/// The first sentence.
+fn conclusion(who: &str, group: &Group<'_>, rows: &[Row<'_>]) -> (String, Style) {
+    let total: usize = rows.iter().map(|row| row.sdks.len()).sum();
+    if !group.container.facts.unknown.is_empty() {
+        let text = format!("{who}: not certain, since a variable that decides is set from elsewhere");
+        return (text, Style::new().bold().yellow());
+    }
+    let failing: usize = rows
+        .iter()
+        .filter(|row| row.answer.endpoint().is_none())
+        .map(|row| row.sdks.len())
+        .sum();
+    if failing == total && total > 0 {
+        let whom = if total == 1 {
+            names(&rows[0].sdks, group.answers())
+        } else {
+            format!("all {total} SDKs")
+        };
+        return (
+            format!("{who} calls no endpoint: {whom} fail"),
+            Style::new().bold().red(),
+        );
+    }
+    let mut hosts: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    let mut refused = 0;
+    for row in rows.iter().filter(|row| row.answer.endpoint().is_some()) {
+        let host = hosts.entry(target(row.answer)).or_insert((0, row.answer.class()));
+        host.0 += row.sdks.len();
+        if matches!(row.answer.signed_calls, SignedCalls::Refused { .. }) {
+            refused += row.sdks.len();
+        }
+    }
+    let mut by_count: Vec<(&str, usize, &str)> = hosts
+        .iter()
+        .map(|(host, (count, class))| (*host, *count, *class))
+        .collect();
+    by_count.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    let mut text = match by_count.as_slice() {
+        [(host, _, class)] if failing == 0 => format!("{who} calls {host} ({class})"),
+        several => {
+            let parts: Vec<String> = several
+                .iter()
+                .map(|(host, count, class)| format!("{host} ({class}) with {count}"))
+                .collect();
+            format!("{who} calls {} of {total} SDKs", parts.join(", "))
+        }
+    };
+    if failing > 0 {
+        text.push_str(&format!("; {failing} fail"));
+    }
+    let style = if refused > 0 {
+        let whom = if refused == total {
+            String::new()
+        } else {
+            format!(" of {}", counted(refused, "SDK"))
+        };
+        text.push_str(&format!(
+            ", and signed calls{whom} will FAIL: {}",
+            SignedCalls::REFUSAL_CODE
+        ));
+        Style::new().bold().red()
+    } else if failing > 0 {
+        Style::new().bold().red()
+    } else if by_count.iter().any(|(_, _, class)| *class == "global") {
+        Style::new().bold().yellow()
+    } else {
+        Style::new().bold()
+    };
+    (text, style)
 }
