@@ -1,6 +1,7 @@
 //! The whole, from outside: the built `irsa`, real kubectl, real SDKs. One binary, one module a topic.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+mod audit;
 mod command;
 mod common;
 mod explain;

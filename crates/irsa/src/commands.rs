@@ -1,5 +1,6 @@
 //! One file a command: arguments in, a report or an answer out.
 
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod demo;

@@ -21,10 +21,12 @@ pub(crate) enum Format {
     Sarif,
     /// Workflow commands of GitHub Actions.
     Github,
+    /// Comma-separated values.
+    Csv,
 }
 
 impl Format {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Text,
         Self::Wide,
         Self::Json,
@@ -32,6 +34,7 @@ impl Format {
         Self::Name,
         Self::Sarif,
         Self::Github,
+        Self::Csv,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Format {
             Self::Name => "name",
             Self::Sarif => "sarif",
             Self::Github => "github",
+            Self::Csv => "csv",
         }
     }
 
