@@ -1,6 +1,6 @@
-//! The pages in `docs/` whose tables are the rules of this crate: each generated part must be what the code says.
+//! Checks that the generated parts of the pages in `docs/` match the rules of this crate.
 //!
-//! `IRSA_WRITE_DOCS=1 cargo test -p irsa-core --test docs` renews them.
+//! `IRSA_WRITE_DOCS=1 cargo test -p irsa-core --test docs` regenerates them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use irsa_core::sdk::{
     scope_cures, sts,
 };
 
-/// Puts `text` between the marks of `part`, or says that the page differs.
+/// Compares `text` with the part of the page between the markers of `part`, or replaces it.
 #[track_caller]
 fn check(page: &str, part: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -41,7 +41,7 @@ fn check(page: &str, part: &str, text: &str) {
     }
     assert!(
         old == new,
-        "{page}: `{part}` is not what the code says: run IRSA_WRITE_DOCS=1 cargo test -p irsa-core --test docs"
+        "{page}: `{part}` is out of date: run IRSA_WRITE_DOCS=1 cargo test -p irsa-core --test docs"
     );
 }
 
@@ -267,7 +267,7 @@ fn the_tables_of_presigned_forms_are_current() {
         }
         text.push('\n');
     }
-    text.push_str("`?`: not run, believed to be so.\n");
+    text.push_str("`?`: not tested.\n");
     check("presigned-urls.md", "forms", &text);
 }
 
@@ -301,7 +301,7 @@ fn the_page_of_errors_covers_the_catalogue() {
                 writeln!(text, "* check {}: `{}`", check.what(), check.command()).unwrap();
             }
             for cure in entry.cures {
-                writeln!(text, "* cure: {cure}").unwrap();
+                writeln!(text, "* fix: {cure}").unwrap();
             }
             text.push('\n');
         }
@@ -319,9 +319,9 @@ fn the_page_of_errors_covers_the_catalogue() {
     check("errors.md", "catalogue", &text);
 }
 
-/// The text of the procedure stands on the pages as people see it.
+/// People search for the exact text.
 #[test]
-fn the_error_of_the_procedure_stands_on_the_pages_word_for_word() {
+fn the_pages_contain_the_exact_error_text_of_the_procedure() {
     for page in ["sdks.md", "errors.md"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../docs")
