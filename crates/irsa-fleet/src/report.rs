@@ -589,7 +589,6 @@ pub fn sarif(report: &crate::check::Report, documents: &[crate::manifests::Docum
             "tool": {"driver": {
                 "name": "irsa",
                 "version": env!("CARGO_PKG_VERSION"),
-                "informationUri": "https://github.com/irsa-dev/irsa",
                 "rules": rules,
             }},
             "results": results,

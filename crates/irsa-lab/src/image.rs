@@ -282,7 +282,7 @@ mod tests {
         for image in [
             "irsa",
             "irsa:dev",
-            "ghcr.io/irsa-dev/irsa:0.1.0",
+            "registry.example.com/team/irsa:0.1.0",
             "localhost:5000/irsa@sha256:00",
         ] {
             assert!(is_ours(image), "{image}");
