@@ -31,9 +31,18 @@ check:
 # Regenerate the parts of docs/ that are made from code
 docs:
     IRSA_WRITE_DOCS=1 cargo test -p irsa-core --test docs
-    IRSA_UPDATE_DOCS=1 cargo test -p irsa flags_page
+    IRSA_WRITE_DOCS=1 cargo test -p irsa flags_page
     IRSA_WRITE_SCHEMA=1 cargo test -p irsa-fleet schema
+    IRSA_WRITE_SCHEMA=1 cargo test -p irsa-trail schema
     IRSA_WRITE_SCHEMA=1 cargo test -p irsa schema
+
+# Build the container image and check it (as root; does not need Docker)
+image:
+    .ci/image
+
+# Make the files of a release: archive, checksums and SBOM
+dist *DIR:
+    .ci/dist {{DIR}}
 
 # Run everything that must pass before a change is merged
 ci:

@@ -2,7 +2,7 @@
 
 usage: same-manifests.py INSTALL.json CHART.yaml
 
-What Helm does itself is left aside: the namespace, which it does not make, and the two labels that it asks for.
+Not compared: the namespace, which the chart does not create, and the two labels that Helm recommends.
 """
 
 import json
