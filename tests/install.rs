@@ -309,6 +309,46 @@ async fn what_install_prints_runs_serves_refuses_what_asks_for_it_and_goes_away_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_region_install_reads_it_from_the_nodes_and_says_so() {
+    let site = Site::start().await;
+    let install = |args: &[&str]| {
+        let command = &mut irsa();
+        command
+            .args(["install", "--image", IMAGE])
+            .args(args)
+            .env("KUBECONFIG", site.path().join("kubeconfig"))
+            .env("HOME", site.path());
+        tokio::task::block_in_place(|| command.output().unwrap())
+    };
+    let from_nodes = install(&[]);
+    let said = String::from_utf8_lossy(&from_nodes.stderr);
+    assert!(
+        said.contains("Region us-west-2, read from the nodes of"),
+        "{said}"
+    );
+    assert!(String::from_utf8_lossy(&from_nodes.stdout).contains("--aws-default-region=us-west-2"));
+
+    let given = install(&["--region=eu-west-1"]);
+    assert_eq!(String::from_utf8_lossy(&given.stderr), "");
+    assert!(String::from_utf8_lossy(&given.stdout).contains("--aws-default-region=eu-west-1"));
+
+    let none = install(&["--region=none"]);
+    assert!(!String::from_utf8_lossy(&none.stdout).contains("--aws-default-region"));
+
+    site.k("label nodes --all topology.kubernetes.io/region=eu-west-1 --overwrite");
+    site.with_file(
+        "create",
+        r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "far", "labels": {"topology.kubernetes.io/region": "us-east-1"}}}"#,
+    );
+    let several = install(&[]);
+    assert!(!several.status.success());
+    assert_eq!(String::from_utf8_lossy(&several.stdout), "");
+    let said = String::from_utf8_lossy(&several.stderr);
+    assert!(said.contains("several regions (eu-west-1, us-east-1)"), "{said}");
+    assert!(said.contains("--region"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_profile_s_manifests_are_accepted_and_taken_away_by_kubectl() {
     let site = Site::start().await;
     for flags in [
@@ -317,6 +357,8 @@ async fn every_profile_s_manifests_are_accepted_and_taken_away_by_kubectl() {
             "--opt-in=false",
             "--host-network",
             "--namespace=identity",
+            "--create-namespace",
+            "--region=none",
             "--set=compat=upstream",
             "--watch-config-map",
         ],

@@ -1,7 +1,10 @@
 //! What the pods of a cluster refer to, kept small: service accounts, namespaces, the regions of nodes, and the
 //! webhook's ConfigMap.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use irsa_core::{
     annotations,
@@ -261,6 +264,15 @@ fn namespace_facts(namespace: &wire::Namespace<'_>, settings: &Settings) -> (Box
                 .collect(),
         },
     )
+}
+
+/// The regions of all nodes whose region can be told, sorted.
+///
+/// # Errors
+/// The nodes cannot be listed.
+pub async fn node_regions(cluster: &Cluster) -> Result<BTreeSet<String>, Error> {
+    let nodes = read_nodes(cluster, &Query::default()).await?;
+    Ok(nodes.values().map(|node| node.region.to_string()).collect())
 }
 
 pub(crate) async fn read_nodes(

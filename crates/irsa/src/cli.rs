@@ -70,7 +70,7 @@ pub(crate) async fn dispatch(command: Command, output: &Output) -> anyhow::Resul
         Command::Lab(args) => commands::lab::run(args, output).await,
         Command::Sts(args) => commands::sts::run(args, output).await,
         Command::Webhook(args) => commands::webhook::run(*args, output).await,
-        Command::Install(args) => commands::install::run(&args, output),
+        Command::Install(args) => commands::install::run(&args, output).await,
         Command::Uninstall(args) => commands::uninstall::run(&args, output),
         Command::Oidc(args) => commands::oidc::run(&args, output),
         Command::Completion(args) => commands::completion::run(&args, output),

@@ -5,39 +5,44 @@
 mod flags_page;
 mod manifests;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use irsa_core::annotations::DEFAULT_PREFIX;
+use irsa_core::node;
+use irsa_fleet::cluster::Cluster;
+use irsa_fleet::directory::node_regions;
 use serde_json::Value;
 
+use crate::args::ClusterArgs;
 use crate::commands::webhook;
 use crate::output::Output;
 
 pub(crate) use manifests::{OWN_NAMESPACE, removal};
 
-/// The port that admissions are served on: one that needs no privilege.
+/// The port for admission requests. It is above 1023, so the process needs no privilege to open it.
 const ADMISSION_PORT: u16 = 9443;
-/// The port that metrics and probes are served on.
+/// The port for metrics and probes.
 const METRICS_PORT: u16 = 9999;
 
-/// For what kind of cluster.
+/// The kind of cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Profile {
-    /// Any cluster: pods are admitted without an identity when the webhook cannot be reached
+    /// Any cluster: pods are admitted without an identity if the webhook cannot be reached
     Default,
     /// kOps: audience amazonaws.com, the ConfigMap that kOps writes, in kube-system, failurePolicy Fail
     Kops,
 }
 
-/// What the API server does with a pod when the webhook cannot be reached.
+/// What the API server does with a pod if the webhook cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum FailurePolicy {
-    /// Admit it as it is
+    /// Admit it without changes
     Ignore,
-    /// Refuse it
+    /// Reject it
     Fail,
 }
 
@@ -53,12 +58,12 @@ impl FailurePolicy {
 /// Where the serving certificate comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Certificates {
-    /// The webhook makes, keeps and renews it by itself
+    /// The webhook creates, stores and renews it
     #[value(name = "self")]
     Own,
-    /// cert-manager, which has to be installed
+    /// cert-manager, which must be installed
     CertManager,
-    /// A TLS Secret of yours and the CA that signed it
+    /// Your own TLS Secret, and the CA that signed it
     Files,
 }
 
@@ -72,81 +77,94 @@ pub(crate) enum Format {
 
 /// Print the manifests that install the webhook, for kubectl apply -f -
 ///
-/// Nothing is changed on any cluster: look at the output, then pipe it. `irsa uninstall` with the same flags prints what
-/// takes it away again. docs/install-eks.md, docs/install-kops.md and docs/install-plain.md go through it.
+/// This command does not change any cluster: review the output, then pipe it to kubectl. Without --region, it reads the
+/// region from the nodes of the cluster. `irsa uninstall` with the same flags prints the objects to delete. See
+/// docs/install-eks.md, docs/install-kops.md and docs/install-plain.md.
 #[derive(clap::Args, Clone, Debug)]
 #[group(id = "installation")]
 pub(crate) struct Args {
-    /// For what kind of cluster
+    /// The image, such as REGISTRY/irsa:TAG (required); build it with deploy/Dockerfile
+    #[arg(long)]
+    image: Option<String>,
+    /// The region that the webhook sets in containers without one, or `none` [default: the region of the nodes]
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// The kind of cluster
     #[arg(long, value_enum, default_value = "default")]
     pub(crate) profile: Profile,
-    /// The namespace that the webhook runs in; irsa-system, or kube-system with the profile kops
+    /// The namespace of the webhook [default: irsa-system, or kube-system for kops]
     #[arg(long)]
     pub(crate) namespace: Option<String>,
+    /// Create the namespace, with Pod Security level `restricted`; `irsa uninstall` then deletes it [default: true for irsa-system, else false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    create_namespace: Option<bool>,
     /// The name of every object
     #[arg(long, default_value = "irsa-webhook")]
     pub(crate) name: String,
-    /// The image; deploy/Dockerfile builds it
-    #[arg(long, default_value = concat!("ghcr.io/irsa-dev/irsa:", env!("CARGO_PKG_VERSION")))]
-    image: String,
-    /// How many replicas; fewer than two leave a gap whenever one is replaced
+    /// The number of replicas; with only one, none is available while it is replaced
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=50))]
     replicas: u16,
-    /// The region of the cluster, filled in where a container names none
-    #[arg(long, value_name = "REGION")]
-    region: Option<String>,
-    /// The endpoint type of service accounts that say nothing: true is regional, false is global [default: regional for kops, else the platform's]
+    /// The endpoint type of service accounts without an annotation: true for regional, false for global [default: regional for kops, else that of the platform]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     sts_regional_endpoint: Option<bool>,
     /// The prefix of annotations and labels
     #[arg(long, default_value = DEFAULT_PREFIX)]
     annotation_prefix: String,
-    /// Read the ConfigMap pod-identity-webhook of the webhook's namespace [default: true for kops, else false]
+    /// Read the ConfigMap pod-identity-webhook in the webhook's namespace [default: true for kops, else false]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     watch_config_map: Option<bool>,
     /// Any other flag of `irsa webhook`, as NAME=VALUE; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// What becomes of a pod when the webhook cannot be reached [default: fail for kops, else ignore]
+    /// What happens to a pod if the webhook cannot be reached [default: fail for kops, else ignore]
     #[arg(long, value_enum)]
     failure_policy: Option<FailurePolicy>,
-    /// Refuse pods and namespaces that are labelled PREFIX/identity=required rather than admit them without an identity
+    /// Reject pods that have the label PREFIX/identity=required, or whose namespace has it, instead of admitting them without an identity
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
     opt_in: bool,
-    /// Seconds that the API server waits for an answer
+    /// How many seconds the API server waits for a response
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=30))]
     timeout_seconds: u8,
     /// Where the serving certificate comes from
     #[arg(long, value_enum, default_value = "self")]
     certificates: Certificates,
-    /// The Secret with the certificate; made by the webhook or cert-manager, or yours with --certificates=files
+    /// The Secret with the certificate; created by the webhook or cert-manager, or your own with --certificates=files
     #[arg(long, value_name = "NAME")]
     tls_secret: Option<String>,
-    /// The file with the CA that signed your certificate, in PEM; for --certificates=files
+    /// A PEM file with the CA that signed your certificate, for --certificates=files
     #[arg(long, value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
     /// The priority class of the pods
     #[arg(long, default_value = "system-cluster-critical", value_name = "NAME")]
     priority_class: String,
-    /// Run in the network of the node: where the API server cannot reach pods, as on EKS with a CNI of your own
+    /// Use the network of the node, if the API server cannot reach pods (as on EKS with an alternative CNI)
     #[arg(long)]
     host_network: bool,
-    /// Restrict the network of the pods with a NetworkPolicy
+    /// Create a NetworkPolicy
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
     network_policy: bool,
-    /// Add a ServiceMonitor for the Prometheus operator, which has to be installed
+    /// Accept admission requests from these addresses only, such as 10.0.0.0/16; may be repeated [default: any address]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = cidr)]
+    api_server_cidr: Vec<String>,
+    /// Let only pods in namespaces with this label read the metrics, such as kubernetes.io/metadata.name=monitoring [default: any address]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    metrics_namespace: Option<(String, String)>,
+    /// Create a ServiceMonitor for the Prometheus operator, which must be installed
     #[arg(long)]
     service_monitor: bool,
-    /// The form of the output
+    /// The output format
     #[arg(short, long, value_enum, default_value = "yaml", value_name = "FORMAT")]
     pub(crate) output: Format,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
-/// Everything decided: what the manifests are made of.
+/// The resolved settings that the manifests are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     name: String,
     namespace: String,
+    create_namespace: bool,
     image: String,
     replicas: u16,
     prefix: String,
@@ -163,6 +181,8 @@ pub(crate) struct Plan {
     priority_class: String,
     host_network: bool,
     network_policy: bool,
+    api_server_cidrs: Vec<String>,
+    metrics_namespace: Option<(String, String)>,
     service_monitor: bool,
     webhook_args: Vec<String>,
 }
@@ -174,10 +194,10 @@ struct WebhookLine {
     _args: webhook::Args,
 }
 
-/// Flags of the webhook that manifests decide elsewhere: setting them here would contradict those.
+/// Flags of the webhook that follow from other flags of `irsa install`, with the flag to use instead.
 const DECIDED_ELSEWHERE: [(&str, &str); 14] = [
-    ("port", "the Service leads to port 9443"),
-    ("metrics-port", "probes and the Service lead to port 9999"),
+    ("port", "the Service expects port 9443"),
+    ("metrics-port", "the probes and the Service expect port 9999"),
     ("namespace", "use --namespace of irsa install"),
     ("service-name", "use --name of irsa install"),
     ("tls-secret", "use --tls-secret of irsa install"),
@@ -202,7 +222,7 @@ const DECIDED_ELSEWHERE: [(&str, &str); 14] = [
 ];
 
 impl Args {
-    /// The profile's answer to what was left out.
+    /// The namespace, by default that of the profile.
     pub(crate) fn namespace(&self) -> &str {
         match (&self.namespace, self.profile) {
             (Some(namespace), _) => namespace,
@@ -211,14 +231,21 @@ impl Args {
         }
     }
 
-    /// Decides everything, and checks that the webhook would start with the flags it is given.
+    /// Resolves the settings, and checks that the webhook would start with its flags.
     ///
     /// # Errors
-    /// Flags that contradict each other or that the webhook does not have, in a sentence.
-    pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
+    /// Flags that contradict each other, and flags that the webhook does not have.
+    pub(crate) fn plan(&self, region: Option<String>) -> anyhow::Result<Plan> {
         let kops = self.profile == Profile::Kops;
         for (flag, name) in [("--name", &*self.name), ("--namespace", self.namespace())] {
             check_name(flag, name)?;
+        }
+        let create_namespace = self.create_namespace.unwrap_or(self.namespace() == OWN_NAMESPACE);
+        if create_namespace && ["kube-system", "default"].contains(&self.namespace()) {
+            bail!(
+                "--create-namespace: every cluster already has the namespace {}",
+                self.namespace()
+            );
         }
         let own_secret = match self.certificates {
             Certificates::Own => self.name.clone(),
@@ -230,15 +257,18 @@ impl Args {
                 let pem =
                     std::fs::read(file).with_context(|| format!("reading --ca-bundle {}", file.display()))?;
                 if !pem.windows(27).any(|text| text == b"-----BEGIN CERTIFICATE-----") {
-                    bail!("--ca-bundle {} holds no certificate in PEM", file.display());
+                    bail!(
+                        "--ca-bundle {} does not contain a PEM certificate",
+                        file.display()
+                    );
                 }
                 Some(pem)
             }
             (Certificates::Files, ..) => bail!(
-                "--certificates=files needs --tls-secret, the Secret with the certificate, and --ca-bundle, the file with the CA that signed it"
+                "--certificates=files requires --tls-secret (the Secret with the certificate) and --ca-bundle (a file with the CA that signed it)"
             ),
             (_, Some(_), _) => {
-                bail!("--ca-bundle is for --certificates=files; the others fill in the CA by themselves")
+                bail!("--ca-bundle can only be used with --certificates=files")
             }
             (_, None, _) => None,
         };
@@ -246,7 +276,8 @@ impl Args {
         let mut plan = Plan {
             name: self.name.clone(),
             namespace: self.namespace().to_owned(),
-            image: self.image.clone(),
+            create_namespace,
+            image: self.image.clone().unwrap_or_default(),
             replicas: self.replicas,
             prefix: self.annotation_prefix.clone(),
             kops,
@@ -266,6 +297,8 @@ impl Args {
             priority_class: self.priority_class.clone(),
             host_network: self.host_network,
             network_policy: self.network_policy,
+            api_server_cidrs: self.api_server_cidr.clone(),
+            metrics_namespace: self.metrics_namespace.clone(),
             service_monitor: self.service_monitor,
             webhook_args: Vec::new(),
         };
@@ -275,7 +308,7 @@ impl Args {
             given("compat") != Some("upstream") && given("namespace-defaults") != Some("false");
         plan.instance_metadata = given("compose-role-arn").is_some_and(|value| value != "false")
             && given("compose-role-account").is_none();
-        plan.webhook_args = self.webhook_args(&plan, &set);
+        plan.webhook_args = self.webhook_args(&plan, region, &set);
         let line = std::iter::once("irsa webhook").chain(plan.webhook_args.iter().map(String::as_str));
         if let Err(error) = WebhookLine::try_parse_from(line) {
             let text = error.to_string();
@@ -292,18 +325,18 @@ impl Args {
         let mut pairs = Vec::new();
         for pair in &self.set {
             let Some((name, value)) = pair.split_once('=') else {
-                bail!("--set {pair} is not of the form NAME=VALUE");
+                bail!("invalid value `{pair}` for --set: expected NAME=VALUE");
             };
             let name = name.trim_start_matches('-');
             if let Some((_, instead)) = DECIDED_ELSEWHERE.iter().find(|(decided, _)| *decided == name) {
-                bail!("--set {name} cannot be honoured: {instead}");
+                bail!("--set {name} cannot be used: {instead}");
             }
             pairs.push((name, value));
         }
         Ok(pairs)
     }
 
-    fn webhook_args(&self, plan: &Plan, set: &[(&str, &str)]) -> Vec<String> {
+    fn webhook_args(&self, plan: &Plan, region: Option<String>, set: &[(&str, &str)]) -> Vec<String> {
         let mut args = vec![
             format!("--port={ADMISSION_PORT}"),
             format!("--metrics-port={METRICS_PORT}"),
@@ -319,7 +352,7 @@ impl Args {
             ]),
             Certificates::CertManager | Certificates::Files => args.push("--in-cluster=false".to_owned()),
         }
-        if let Some(region) = &self.region {
+        if let Some(region) = region {
             args.push(format!("--aws-default-region={region}"));
         }
         if let Some(regional) = self.sts_regional_endpoint.or(plan.kops.then_some(true)) {
@@ -332,7 +365,7 @@ impl Args {
         if plan.kops && !given("token-audience") {
             args.push("--token-audience=amazonaws.com".to_owned());
         }
-        // A cluster of kOps is no EKS: the table of EKS platforms does not hold there.
+        // The table of EKS platform versions does not apply to kOps clusters.
         if plan.kops && !given("kubernetes") && !given("compat") {
             args.push("--kubernetes=none".to_owned());
         }
@@ -341,26 +374,92 @@ impl Args {
     }
 }
 
-/// Names of objects and namespaces: lower-case letters, digits and hyphens, 63 at most.
+/// Checks the name of objects or of a namespace.
 fn check_name(flag: &str, name: &str) -> anyhow::Result<()> {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    // Objects are named after it with an ending such as `-tls`.
+    // Kubernetes allows 63 characters; some objects have a suffix such as `-tls`.
     let fits = !name.is_empty() && name.len() <= 50 && name.bytes().all(inner);
     if !fits || name.starts_with('-') || name.ends_with('-') {
         bail!(
-            "{flag} `{name}` is no name in Kubernetes: use up to 50 lower-case letters, digits and hyphens"
+            "invalid name `{name}` for {flag}: use at most 50 lower-case letters, digits and hyphens, without a hyphen at the start or end"
         );
     }
     Ok(())
 }
 
-pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
-    let plan = args.plan()?;
+/// An address range such as `10.0.0.0/16` or `fd00::/8`.
+fn cidr(text: &str) -> Result<String, String> {
+    let valid = text.split_once('/').is_some_and(|(address, length)| {
+        let bits = match address.parse() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        length.parse::<u8>().is_ok_and(|length| length <= bits)
+    });
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("expected an address range such as 10.0.0.0/16".to_owned())
+    }
+}
+
+/// A label as `KEY=VALUE`.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
+    if args.image.is_none() {
+        bail!(
+            "--image is required: build an image with deploy/Dockerfile, push it to your registry, and pass its name, such as REGISTRY/irsa:TAG"
+        );
+    }
+    let region = match args.region.as_deref() {
+        Some("none") => None,
+        // What is a region and nothing else is also its own zone prefix.
+        Some(region) if node::region_of_zone(region) == Some(region) => Some(region.to_owned()),
+        Some(region) => {
+            bail!("invalid region `{region}` for --region: expected a region such as us-west-2, or `none`")
+        }
+        None => Some(region_of_nodes(args.cluster.clone(), output).await?),
+    };
+    let plan = args.plan(region)?;
     print(&plan.objects(), args.output, output)?;
     if output.is_terminal() {
         output.note("\nNothing has been changed. To install: irsa install … | kubectl apply -f -")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The region of all nodes of the cluster. Says which one it is, because nobody typed it.
+async fn region_of_nodes(cluster: ClusterArgs, output: &Output) -> anyhow::Result<String> {
+    const PASS: &str = "pass --region REGION, or --region none if all containers set a region themselves";
+    let failed = || format!("cannot read the region from the nodes of the cluster; {PASS}");
+    let cluster = Cluster::connect(&cluster.options()).await.with_context(failed)?;
+    let regions = node_regions(&cluster).await.with_context(failed)?;
+    let mut found = regions.iter();
+    match (found.next(), found.next()) {
+        (Some(region), None) => {
+            output.note(format!(
+                "Region {region}, read from the nodes of {}. Use --region to set another one.",
+                cluster.context()
+            ))?;
+            Ok(region.clone())
+        }
+        (None, _) => bail!(
+            "the nodes of {} do not show their region; {PASS}",
+            cluster.context()
+        ),
+        (Some(_), Some(_)) => bail!(
+            "the nodes of {} are in several regions ({}); {PASS}",
+            cluster.context(),
+            regions.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+        ),
+    }
 }
 
 /// Prints objects as kubectl reads them.

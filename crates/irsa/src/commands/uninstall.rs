@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use crate::commands::install;
 use crate::output::Output;
 
-/// Print what takes the webhook away again, for kubectl delete --ignore-not-found -f -
+/// Print the objects of an installation, for kubectl delete --ignore-not-found -f -
 ///
-/// Takes the flags of `irsa install`. The MutatingWebhookConfiguration comes first, so that at no moment the API server
-/// asks a webhook that is gone. Running pods keep what they were given; new ones get no identity from then on, unless
-/// another webhook gives it.
+/// Pass the same flags as to `irsa install`; --image and --region are not needed. The MutatingWebhookConfiguration is
+/// deleted first, so that the API server never calls a webhook that does not run any more. Running pods keep their
+/// settings. New pods get no identity from then on, unless another webhook provides it.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -17,7 +17,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
-    let plan = args.install.plan()?;
+    let plan = args.install.plan(None)?;
     install::print(&install::removal(&plan), args.install.output, output)?;
     if output.is_terminal() {
         output.note("\nNothing has been changed. To uninstall: irsa uninstall … | kubectl delete --ignore-not-found -f -")?;

@@ -66,10 +66,11 @@ labels:
 {{- end -}}
 
 {{- define "irsa.image" -}}
+{{- $repository := required "image.repository is required: build an image with deploy/Dockerfile, push it to your registry, and set its name" .Values.image.repository -}}
 {{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{ $repository }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
 
@@ -87,8 +88,9 @@ labels:
 {{- else }}
 - --in-cluster=false
 {{- end }}
-{{- with .Values.region }}
-- --aws-default-region={{ . }}
+{{- $region := required "region is required: set the region of the cluster, or none if all containers set a region themselves" .Values.region }}
+{{- if ne $region "none" }}
+- --aws-default-region={{ $region }}
 {{- end }}
 {{- if kindIs "bool" .Values.stsRegionalEndpoint }}
 - --sts-regional-endpoint={{ .Values.stsRegionalEndpoint }}

@@ -1,14 +1,15 @@
-//! `docs/flags.md` is what the command line says: made from it, and compared with it by a test.
+//! `docs/flags.md` is generated from the command line, and a test checks that it is up to date.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 const HEAD: &str = "\
-# Every flag of the webhook and of its installation
+# Flags of the webhook and its installation
 
-This page is made from the command line itself; a test compares the two. Other commands: `irsa COMMAND --help`, or
-`irsa man`. Booleans are read as Go reads them (`1 t T TRUE true True 0 f F FALSE false False`); durations are Go's
-(`90s`, `1h30m`). Each flag of `irsa webhook` can also be given as the environment variable beside it; the flag wins.
+This page is generated from the command line, and a test keeps it up to date. For other commands, see
+`irsa COMMAND --help` or `irsa man`. Booleans have the same values as in Go (`1 t T TRUE true True 0 f F FALSE false
+False`), and so do durations (`90s`, `1h30m`). Each flag of `irsa webhook` can also be set with the environment variable
+next to it; the flag takes precedence.
 ";
 
 /// One cell of a table.
@@ -23,6 +24,12 @@ fn page() -> String {
         let command = root.find_subcommand(name).unwrap();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         writeln!(text, "\n## irsa {name}\n\n{about}.").unwrap();
+        if name == "uninstall" {
+            text.push_str(
+                "\nThe flags are those of `irsa install`. `--image` and `--region` are not needed.\n",
+            );
+            continue;
+        }
         let mut heading = None;
         let mut first = true;
         for arg in command.get_arguments() {
@@ -98,8 +105,8 @@ fn page() -> String {
     let webhook = root.find_subcommand("webhook").unwrap();
     write!(
         text,
-        "\n## Further flags of the Go webhook\n\nAccepted, so that its argument lists go on working: {}. \
-         Those that ask for log files, or for stack traces, are refused at start with a sentence.\n",
+        "\n## Further flags of the Go webhook\n\nThese are accepted for compatibility: {}. \
+         Those that request log files or stack traces are rejected at startup with an explanation.\n",
         hidden(webhook)
     )
     .unwrap();
@@ -107,15 +114,15 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_of_flags_is_what_the_command_line_says() {
+fn the_page_of_flags_matches_the_command_line() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flags.md");
     let page = page();
-    if std::env::var_os("IRSA_UPDATE_DOCS").is_some() {
+    if std::env::var_os("IRSA_WRITE_DOCS").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == page,
-        "docs/flags.md is behind the flags: IRSA_UPDATE_DOCS=1 cargo test -p irsa flags_page"
+        "docs/flags.md is out of date: run IRSA_WRITE_DOCS=1 cargo test -p irsa flags_page"
     );
 }

@@ -1,5 +1,5 @@
-//! The objects of an installation, each in its final form. `deploy/helm/irsa` renders the same ones; `.ci/helm-check`
-//! compares the two.
+//! The objects of an installation. The chart in `deploy/helm/irsa` renders the same ones; `.ci/helm-check` compares the
+//! two.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,21 +9,22 @@ use serde_json::{Value, json};
 
 use super::{ADMISSION_PORT, Certificates, METRICS_PORT, Plan};
 
-/// The namespace that is made for the webhook and goes away with it.
+/// The default namespace, which is created with the webhook and deleted with it.
 pub(crate) const OWN_NAMESPACE: &str = "irsa-system";
 
-/// The name of the label by which pods and namespaces ask to be refused rather than admitted without an identity.
+/// The name of the label with which pods and namespaces require an identity.
 const IDENTITY_LABEL: &str = "identity";
 
-/// The user of the image, who is nobody.
+/// The user ID in the image (see deploy/Dockerfile), which owns nothing.
 const USER: u32 = 65532;
 
 impl Plan {
-    /// All objects, in the order in which they need each other; what changes the cluster's behaviour comes last.
+    /// All objects, in the order in which they depend on each other. The configuration, with which the API server
+    /// starts to call the webhook, is the last one.
     pub(crate) fn objects(&self) -> Vec<Value> {
         let mut objects = Vec::new();
-        // These two are there on every cluster, and not ours to label.
-        if !["kube-system", "default"].contains(&&*self.namespace) {
+        // Labels on an existing namespace would also affect the pods of others in it.
+        if self.create_namespace {
             objects.push(self.namespace_object());
         }
         objects.push(self.object("v1", "ServiceAccount", json!({})));
@@ -91,30 +92,32 @@ impl Plan {
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}})
     }
 
-    /// Roles and their bindings: to read what identities are made of, and nothing else; with certificates of its own
-    /// also to keep its Secret and its own configuration right.
+    /// Roles and their bindings: read access to the sources of identities, and with self-managed certificates also
+    /// write access to the webhook's own Secret and configuration.
     fn access(&self) -> Vec<Value> {
-        let read = json!(["get", "list", "watch"]);
-        let mut cluster = vec![json!({"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": read})];
+        let watch = json!(["list", "watch"]);
+        let mut cluster = vec![
+            json!({"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "list", "watch"]}),
+        ];
         if self.namespace_defaults {
-            cluster.push(json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": read}));
+            cluster.push(json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": watch}));
         }
         let mut own = Vec::new();
         if self.certificates == Certificates::Own {
             cluster.push(json!({
                 "apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"],
-                "resourceNames": [self.name], "verbs": ["get", "list", "watch", "update", "patch"],
+                "resourceNames": [self.name], "verbs": ["get", "list", "watch", "update"],
             }));
-            // What does not exist yet has no name that a rule could give.
+            // `create` cannot be restricted by name.
             own.push(json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}));
             own.push(json!({
                 "apiGroups": [""], "resources": ["secrets"], "resourceNames": [self.tls_secret],
-                "verbs": ["get", "list", "watch", "update", "patch"],
+                "verbs": ["get", "update"],
             }));
         }
         if self.config_map {
             own.push(json!({
-                "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [CONFIG_MAP_NAME], "verbs": read,
+                "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [CONFIG_MAP_NAME], "verbs": watch,
             }));
         }
         let subjects = json!([{"kind": "ServiceAccount", "name": self.name, "namespace": self.namespace}]);
@@ -169,7 +172,7 @@ impl Plan {
 
     fn deployment(&self) -> Value {
         let mut pod_labels = self.labels();
-        // Its own pods are never its concern: it can start when it is not there.
+        // Excludes the webhook's own pods, so that it can start while no replica is running.
         pod_labels[format!("{}/{SKIP_LABEL}", self.prefix)] = "true".into();
         let spread = |key: &str| {
             json!({"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
@@ -207,11 +210,13 @@ impl Plan {
             "nodeSelector": {"kubernetes.io/os": "linux"},
             "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
             "topologySpreadConstraints": [spread("topology.kubernetes.io/zone"), spread("kubernetes.io/hostname")],
-            // The time of --shutdown-delay and --shutdown-timeout, and some more.
+            // Longer than --shutdown-delay and --shutdown-timeout together.
             "terminationGracePeriodSeconds": 45,
+            // Without it, a Service named `irsa-webhook` would set variables that look like the webhook's own.
+            "enableServiceLinks": false,
         });
         if self.kops {
-            // There the webhook has to run before any node but the control plane's is there.
+            // In kOps, the webhook must run before any node other than the control plane joins.
             if let Some(tolerations) = pod["tolerations"].as_array_mut() {
                 tolerations.push(json!({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"}));
             }
@@ -226,13 +231,19 @@ impl Plan {
             pod["volumes"] = json!([{"name": "tls", "secret": {"secretName": self.tls_secret}}]);
         }
         pod["containers"] = json!([container]);
+        // In the network of the node, a new pod cannot use the ports until an old one has released them.
+        let rolling = if self.host_network {
+            json!({"maxUnavailable": 1, "maxSurge": 0})
+        } else {
+            json!({"maxUnavailable": 0, "maxSurge": 1})
+        };
         self.object(
             "apps/v1",
             "Deployment",
             json!({"spec": {
                 "replicas": self.replicas,
                 "selector": {"matchLabels": self.selector()},
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
                 "template": {"metadata": {"labels": pod_labels}, "spec": pod},
             }}),
         )
@@ -242,7 +253,7 @@ impl Plan {
         let port = |port: u16, protocol: &str| json!({"port": port, "protocol": protocol});
         let mut egress = vec![
             json!({"ports": [port(53, "UDP"), port(53, "TCP")]}),
-            // The API server, whose address differs from cluster to cluster.
+            // The API server, whose address depends on the cluster.
             json!({"ports": [port(443, "TCP"), port(6443, "TCP")]}),
         ];
         if self.instance_metadata {
@@ -250,14 +261,27 @@ impl Plan {
                 json!({"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}], "ports": [port(80, "TCP")]}),
             );
         }
+        // No selector matches the addresses of API servers, so they can only be given as address ranges.
+        let api_servers: Vec<_> = self
+            .api_server_cidrs
+            .iter()
+            .map(|cidr| json!({"ipBlock": {"cidr": cidr}}))
+            .collect();
+        let mut admission = json!({"ports": [port(ADMISSION_PORT, "TCP")]});
+        if !api_servers.is_empty() {
+            admission["from"] = api_servers.into();
+        }
+        let mut metrics = json!({"ports": [port(METRICS_PORT, "TCP")]});
+        if let Some((key, value)) = &self.metrics_namespace {
+            metrics["from"] = json!([{"namespaceSelector": {"matchLabels": {key: value}}}]);
+        }
         self.object(
             "networking.k8s.io/v1",
             "NetworkPolicy",
             json!({"spec": {
                 "podSelector": {"matchLabels": self.selector()},
                 "policyTypes": ["Ingress", "Egress"],
-                // API servers come from addresses that no selector can name.
-                "ingress": [{"ports": [port(ADMISSION_PORT, "TCP"), port(METRICS_PORT, "TCP")]}],
+                "ingress": [admission, metrics],
                 "egress": egress,
             }}),
         )
@@ -292,7 +316,7 @@ impl Plan {
         object
     }
 
-    /// One entry of the configuration, for all pods but those that exclude themselves.
+    /// One webhook of the configuration, for all pods except those with the label that excludes them.
     fn webhook(&self, name: &str, path: &str, failure_policy: &str) -> Value {
         let mut client =
             json!({"service": {"name": self.name, "namespace": self.namespace, "path": path, "port": 443}});
@@ -320,15 +344,14 @@ impl Plan {
     }
 }
 
-/// What `kubectl delete` needs to know of each object, last made first; the Secret that the webhook made for itself
-/// included. A namespace that was not made for the webhook stays.
+/// The objects that `kubectl delete` has to delete, in reverse order of creation. This includes the Secret that the
+/// webhook created, and the namespace only if the installation created it.
 pub(crate) fn removal(plan: &Plan) -> Vec<Value> {
     let mut objects = plan.objects();
     if plan.certificates == Certificates::Own {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": plan.tls_secret, "namespace": plan.namespace}});
-        objects.insert(1, secret);
+        objects.insert(usize::from(plan.create_namespace), secret);
     }
-    objects.retain(|object| object["kind"] != "Namespace" || plan.namespace == OWN_NAMESPACE);
     objects.reverse();
     objects
         .into_iter()
@@ -342,7 +365,7 @@ pub(crate) fn removal(plan: &Plan) -> Vec<Value> {
         .collect()
 }
 
-/// The first object with the fields of the second.
+/// Adds the fields of `body` to `object`.
 fn with(mut object: Value, body: Value) -> Value {
     if let (Some(object), Value::Object(body)) = (object.as_object_mut(), body) {
         object.extend(body);
@@ -350,7 +373,7 @@ fn with(mut object: Value, body: Value) -> Value {
     object
 }
 
-/// Adds a condition to a selector of a webhook, which is made if it is not there.
+/// Adds a condition to a selector of a webhook, and the selector itself if it does not exist.
 fn push(webhook: &mut Value, selector: &str, condition: Value) {
     if webhook.get(selector).is_none() {
         webhook[selector] = json!({"matchExpressions": []});

@@ -1,4 +1,4 @@
-//! What is printed is what the webhook, the API server and kubectl understand.
+//! The manifests are valid for the webhook, the API server and kubectl.
 
 use clap::Parser;
 use serde_json::json;
@@ -12,9 +12,9 @@ struct Line {
 }
 
 fn plan(words: &[&str]) -> anyhow::Result<Plan> {
-    Line::try_parse_from(std::iter::once("install").chain(words.iter().copied()))?
-        .args
-        .plan()
+    let args = Line::try_parse_from(std::iter::once("install").chain(words.iter().copied()))?.args;
+    let region = args.region.clone();
+    args.plan(region)
 }
 
 fn objects(words: &[&str]) -> Vec<Value> {
@@ -96,7 +96,7 @@ fn every_variant_gives_the_webhook_flags_that_it_has_and_ports_that_agree() {
 }
 
 #[test]
-fn the_webhook_s_pods_are_not_its_own_concern() {
+fn the_webhook_is_not_called_for_its_own_pods() {
     for words in VARIANTS {
         let objects = objects(words);
         let labels = find(&objects, "Deployment")["spec"]["template"]["metadata"]["labels"].clone();
@@ -115,7 +115,7 @@ fn the_webhook_s_pods_are_not_its_own_concern() {
 }
 
 #[test]
-fn every_pod_is_asked_about_exactly_once() {
+fn exactly_one_webhook_entry_matches_each_pod() {
     let configuration = find(&objects(&[]), "MutatingWebhookConfiguration");
     let matches = |selector: &Value, label: Option<&str>| {
         selector["matchExpressions"]
@@ -158,7 +158,7 @@ fn every_pod_is_asked_about_exactly_once() {
 }
 
 #[test]
-fn the_profile_of_kops_is_what_kops_users_have() {
+fn the_kops_profile_has_the_settings_of_kops() {
     let objects = objects(&["--profile=kops"]);
     let args = webhook_args(&objects);
     for arg in [
@@ -185,7 +185,7 @@ fn the_profile_of_kops_is_what_kops_users_have() {
 }
 
 #[test]
-fn access_is_no_more_than_what_the_flags_need() {
+fn roles_grant_only_what_the_flags_need() {
     let rules = |words: &[&str]| {
         let objects = objects(words);
         objects
@@ -211,14 +211,30 @@ fn access_is_no_more_than_what_the_flags_need() {
             "watch serviceaccounts"
         ]
     );
-    assert!(rules(&[]).contains(&"watch namespaces".to_owned()));
-    assert!(rules(&[]).contains(&"create secrets".to_owned()));
+    assert_eq!(
+        rules(&["--watch-config-map"]),
+        [
+            "get serviceaccounts",
+            "list serviceaccounts",
+            "watch serviceaccounts",
+            "list namespaces",
+            "watch namespaces",
+            "get mutatingwebhookconfigurations",
+            "list mutatingwebhookconfigurations",
+            "watch mutatingwebhookconfigurations",
+            "update mutatingwebhookconfigurations",
+            "create secrets",
+            "get secrets",
+            "update secrets",
+            "list configmaps",
+            "watch configmaps",
+        ]
+    );
     assert!(!rules(&[]).iter().any(|rule| rule.ends_with("configmaps")));
-    assert!(rules(&["--watch-config-map"]).contains(&"watch configmaps".to_owned()));
 }
 
 #[test]
-fn what_contradicts_itself_or_the_webhook_is_refused_with_a_sentence() {
+fn contradictory_and_unknown_flags_are_rejected_with_a_reason() {
     for (words, part) in [
         (
             &["--set", "no-such-flag=1"] as &[_],
@@ -227,10 +243,10 @@ fn what_contradicts_itself_or_the_webhook_is_refused_with_a_sentence() {
         (&["--set=token-expiration=soon"], "invalid value 'soon'"),
         (
             &["--set=port=1"],
-            "--set port cannot be honoured: the Service leads to port 9443",
+            "--set port cannot be used: the Service expects port 9443",
         ),
-        (&["--set=compat"], "is not of the form NAME=VALUE"),
-        (&["--certificates=files"], "needs --tls-secret"),
+        (&["--set=compat"], "expected NAME=VALUE"),
+        (&["--certificates=files"], "requires --tls-secret"),
         (
             &[
                 "--certificates=files",
@@ -241,11 +257,23 @@ fn what_contradicts_itself_or_the_webhook_is_refused_with_a_sentence() {
         ),
         (
             &["--certificates=files", "--tls-secret=x", "--ca-bundle=/dev/null"],
-            "holds no certificate",
+            "does not contain a PEM certificate",
         ),
-        (&["--ca-bundle=/dev/null"], "is for --certificates=files"),
-        (&["--name=Bad_Name"], "is no name in Kubernetes"),
-        (&["--namespace=-x"], "is no name in Kubernetes"),
+        (
+            &["--ca-bundle=/dev/null"],
+            "can only be used with --certificates=files",
+        ),
+        (&["--name=Bad_Name"], "invalid name `Bad_Name` for --name"),
+        (&["--namespace=-x"], "invalid name `-x` for --namespace"),
+        (
+            &["--namespace=kube-system", "--create-namespace"],
+            "every cluster already has the namespace kube-system",
+        ),
+        (
+            &["--api-server-cidr=10.0.0.0/33"],
+            "expected an address range such as 10.0.0.0/16",
+        ),
+        (&["--metrics-namespace=monitoring"], "expected KEY=VALUE"),
     ] {
         let error = format!("{:#}", plan(words).unwrap_err());
         assert!(error.contains(part), "{words:?}: {error}");
@@ -253,7 +281,7 @@ fn what_contradicts_itself_or_the_webhook_is_refused_with_a_sentence() {
 }
 
 #[test]
-fn a_certificate_of_one_s_own_brings_its_ca_into_every_entry() {
+fn the_ca_of_certificate_files_is_set_in_every_webhook_entry() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(
         file.path(),
@@ -279,7 +307,7 @@ fn a_certificate_of_one_s_own_brings_its_ca_into_every_entry() {
 }
 
 #[test]
-fn uninstalling_names_what_was_installed_last_made_first() {
+fn uninstall_lists_the_installed_objects_in_reverse_order() {
     for words in VARIANTS {
         let plan = plan(words).unwrap();
         let removed = removal(&plan);
@@ -292,10 +320,8 @@ fn uninstalling_names_what_was_installed_last_made_first() {
             )
         };
         for object in plan.objects() {
-            let expected = object["kind"] != "Namespace" || plan.namespace == OWN_NAMESPACE;
-            assert_eq!(
+            assert!(
                 removed.iter().any(|removed| key(removed) == key(&object)),
-                expected,
                 "{}",
                 object["kind"]
             );
@@ -303,4 +329,70 @@ fn uninstalling_names_what_was_installed_last_made_first() {
         let secrets = removed.iter().filter(|object| object["kind"] == "Secret").count();
         assert_eq!(secrets, usize::from(plan.certificates == Certificates::Own));
     }
+}
+
+#[test]
+fn only_a_namespace_that_the_installation_creates_is_labelled_and_deleted() {
+    for (words, created) in [
+        (&[] as &[_], Some("irsa-system")),
+        (&["--namespace=shared"], None),
+        (&["--namespace=own", "--create-namespace"], Some("own")),
+        (&["--create-namespace=false"], None),
+    ] {
+        let plan = plan(words).unwrap();
+        let name_of_namespace = |objects: &[Value]| {
+            let namespace = objects.iter().find(|object| object["kind"] == "Namespace");
+            namespace.map(|object| object["metadata"]["name"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(
+            name_of_namespace(&plan.objects()).as_deref(),
+            created,
+            "{words:?}"
+        );
+        assert_eq!(
+            name_of_namespace(&removal(&plan)).as_deref(),
+            created,
+            "{words:?}"
+        );
+    }
+    let namespace = find(&objects(&[]), "Namespace");
+    assert_eq!(
+        namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"],
+        "restricted"
+    );
+}
+
+#[test]
+fn an_update_in_the_network_of_the_node_does_not_wait_for_a_port_that_is_in_use() {
+    let rolling =
+        |words: &[&str]| find(&objects(words), "Deployment")["spec"]["strategy"]["rollingUpdate"].clone();
+    assert_eq!(
+        rolling(&["--host-network"]),
+        json!({"maxUnavailable": 1, "maxSurge": 0})
+    );
+    assert_eq!(rolling(&[]), json!({"maxUnavailable": 0, "maxSurge": 1}));
+}
+
+#[test]
+fn the_network_policy_restricts_sources_as_told() {
+    let ingress = |words: &[&str]| find(&objects(words), "NetworkPolicy")["spec"]["ingress"].clone();
+    let admission = json!([{"port": 9443, "protocol": "TCP"}]);
+    let metrics = json!([{"port": 9999, "protocol": "TCP"}]);
+    assert_eq!(ingress(&[]), json!([{"ports": admission}, {"ports": metrics}]));
+    assert_eq!(
+        ingress(&[
+            "--api-server-cidr=10.0.0.0/16,fd00::/8",
+            "--metrics-namespace=kubernetes.io/metadata.name=monitoring"
+        ]),
+        json!([
+            {"ports": admission, "from": [{"ipBlock": {"cidr": "10.0.0.0/16"}}, {"ipBlock": {"cidr": "fd00::/8"}}]},
+            {"ports": metrics, "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
+        ])
+    );
+}
+
+#[test]
+fn service_links_do_not_reach_the_webhook_s_environment() {
+    let pod = find(&objects(&[]), "Deployment")["spec"]["template"]["spec"].clone();
+    assert_eq!(pod["enableServiceLinks"], false);
 }
