@@ -6,15 +6,16 @@
 
 mod anatomy;
 mod predict;
+mod problem;
 mod time;
 mod url;
 mod verdict;
 
 pub use anatomy::{Anatomy, AnatomyError, CredentialScope, Parameter, Signature, Target, Validity};
 pub use predict::{Addressing, Form, Predicted, Prediction, PresignOptions, WhyForm, predict};
+pub use problem::{Note, Problem};
 pub use time::{format_date, parse_date};
 pub use url::mask;
-pub use verdict::{Note, Problem};
 
 /// The versions of AWS request signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,9 +1,9 @@
 //! What a presigned URL says, part by part.
 
 use super::SignatureVersion;
+use super::problem::{Note, Problem};
 use super::time::parse_date;
 use super::url::{decode, is_secret, pairs, split};
-use super::verdict::{Note, Problem, judge};
 use crate::partition::{AwsHost, HostClass, S3Addressing, Service};
 
 /// The longest URL that is looked at; S3 and STS take far less.
@@ -143,15 +143,8 @@ pub struct Anatomy {
 }
 
 impl Anatomy {
-    /// Takes a URL apart and judges it.
-    ///
-    /// `now` is in seconds since 1970. `bucket_region` is where the bucket is, if the caller knows: hosts without
-    /// region do not say.
-    ///
-    /// # Errors
-    ///
-    /// When the text is no URL, or not a presigned one.
-    pub fn read(url: &str, now: i64, bucket_region: Option<&str>) -> Result<Self, AnatomyError> {
+    /// Parses a presigned URL, without problems and notes. `now` is in seconds since 1970.
+    pub(super) fn parse(url: &str, now: i64) -> Result<Self, AnatomyError> {
         let url = url.trim();
         if url.len() > MAX_LENGTH {
             return Err(AnatomyError::TooLong(url.len()));
@@ -195,7 +188,6 @@ impl Anatomy {
             notes: Vec::new(),
         };
         anatomy.validity = anatomy.validity_at(now);
-        judge(&mut anatomy, now, bucket_region);
         Ok(anatomy)
     }
 

@@ -1,119 +1,34 @@
-//! What S3 or STS would answer to a presigned URL, judged by the URL alone.
+//! What S3 or STS would answer to a presigned URL, as far as the URL shows it.
 //!
-//! The signature itself cannot be checked without the secret key; everything else that is looked at before it can.
+//! The signature itself cannot be verified without the secret key. AWS checks everything else before it.
 
-use std::fmt;
-
-use super::anatomy::{Anatomy, CredentialScope, Signature, Target};
+use super::anatomy::{Anatomy, AnatomyError, CredentialScope, Signature, Target};
+use super::problem::{Note, Problem};
 use super::time::{format_date, parse_date};
 use super::{SignatureVersion, takes_sigv2};
 use crate::partition::{Activation, GLOBAL_SIGNING_REGION, HostClass, activation};
 use crate::sdk::{Certainty, SignedCalls};
 
-/// An answer of AWS other than success.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The HTTP status.
-    pub status: u16,
-    /// The error code.
-    pub code: &'static str,
-    /// The message, exactly as far as it is known.
-    pub message: String,
-    /// What the text rests on.
-    pub certainty: Certainty,
-}
-
-/// Something that is no error yet, or not for AWS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// The host names no region: the URL works only if the bucket is in this one.
-    BucketMustBeIn(String),
-    /// Requests for buckets younger than a day are redirected from the global host, and the redirect breaks the signature.
-    YoungBucket,
-    /// The URL ends with the session of its key.
-    EndsWithSession,
-    /// The key belongs to a user and never ends by itself.
-    LongTermKey,
-    /// Plain HTTP.
-    NotEncrypted,
-    /// The host is none of AWS's: only the parameters could be judged.
-    CustomHost,
-    /// Session tokens of the global STS endpoint are not valid in this opt-in region by default.
-    GlobalTokensNotValid(String),
-    /// STS does not look at `X-Amz-Expires`.
-    StsIgnoresExpires,
-    /// Website hosting takes no signatures.
-    WebsiteTakesNoSignature,
-    /// `host` is not among the signed headers.
-    HostNotSigned,
-    /// Multi-region access points take signatures of version 4a only.
-    NeedsSigV4a,
-    /// The service behind the host was not recognised.
-    UnknownService(String),
-}
-
-impl Note {
-    /// The stable name in machine-readable outputs.
-    #[must_use]
-    pub fn id(&self) -> &'static str {
-        match self {
-            Self::BucketMustBeIn(_) => "bucket-must-be-in",
-            Self::YoungBucket => "young-bucket",
-            Self::EndsWithSession => "ends-with-session",
-            Self::LongTermKey => "long-term-key",
-            Self::NotEncrypted => "not-encrypted",
-            Self::CustomHost => "custom-host",
-            Self::GlobalTokensNotValid(_) => "global-tokens-not-valid",
-            Self::StsIgnoresExpires => "sts-ignores-expires",
-            Self::WebsiteTakesNoSignature => "website-takes-no-signature",
-            Self::HostNotSigned => "host-not-signed",
-            Self::NeedsSigV4a => "needs-sigv4a",
-            Self::UnknownService(_) => "unknown-service",
-        }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BucketMustBeIn(region) => {
-                write!(f, "the host names no region: the URL works only if the bucket is in {region}")
-            }
-            Self::YoungBucket => f.write_str(
-                "until its name has spread (up to a day after its creation) a bucket outside us-east-1 answers here with \
-                 307 TemporaryRedirect, and following it breaks the signature because the host is signed",
-            ),
-            Self::EndsWithSession => f.write_str(
-                "the key is of a session: the URL ends with it, at the latest 12 hours after the role was assumed, \
-                 whatever its own expiry says",
-            ),
-            Self::LongTermKey => f.write_str("the key is a user's own, not a role's session"),
-            Self::NotEncrypted => f.write_str("plain HTTP: everyone on the way can use the URL"),
-            Self::CustomHost => f.write_str("the host is none of AWS's: only the parameters could be judged"),
-            Self::GlobalTokensNotValid(region) => write!(
-                f,
-                "a session token from the global STS endpoint is not valid in the opt-in region {region} unless the \
-                 account's global endpoint tokens are of version 2"
-            ),
-            Self::StsIgnoresExpires => {
-                f.write_str("STS takes a presigned request for 15 minutes, whatever X-Amz-Expires says")
-            }
-            Self::WebsiteTakesNoSignature => {
-                f.write_str("website endpoints serve anonymous requests only and ignore the signature")
-            }
-            Self::HostNotSigned => f.write_str("`host` is not among the signed headers; AWS insists on it"),
-            Self::NeedsSigV4a => f.write_str("multi-region access points take signatures of version 4a only"),
-            Self::UnknownService(name) => {
-                write!(f, "the host is of the service `{name}`: only S3 and STS URLs are judged")
-            }
-        }
-    }
-}
-
 const QUERY_ERROR: &str = "AuthorizationQueryParametersError";
 
+impl Anatomy {
+    /// Parses a presigned URL and determines what AWS would answer to it.
+    ///
+    /// `now` is in seconds since 1970. `bucket_region` is the region of the bucket, if the caller knows it, because a
+    /// host without a region does not show it.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a URL, or the URL is not presigned.
+    pub fn read(url: &str, now: i64, bucket_region: Option<&str>) -> Result<Self, AnatomyError> {
+        let mut anatomy = Self::parse(url, now)?;
+        judge(&mut anatomy, now, bucket_region);
+        Ok(anatomy)
+    }
+}
+
 /// Fills in problems and notes.
-pub(super) fn judge(anatomy: &mut Anatomy, now: i64, bucket_region: Option<&str>) {
+fn judge(anatomy: &mut Anatomy, now: i64, bucket_region: Option<&str>) {
     let problems = match anatomy.target {
         Target::S3 { .. } => s3_problems(anatomy, now, bucket_region),
         Target::Sts { .. } => sts_problems(anatomy, now),
