@@ -46,6 +46,7 @@ fn form(
     let prediction = predict(sdk.parse().unwrap(), environment, options, bucket, "path");
     let text = match prediction.predicted {
         Predicted::Error(text) => text,
+        Predicted::DecidedByFile => "decided by a file".to_owned(),
         Predicted::Never => "never".to_owned(),
         Predicted::Form(form) => {
             let region = form.scope_region.map(|r| format!(" {r}")).unwrap_or_default();
@@ -198,7 +199,7 @@ fn boto3_variants_and_special_buckets() {
     };
     assert_eq!(
         at(&endpoint, "bucket").0,
-        "bucket.s3.us-west-2.amazonaws.com/path SigV4 us-west-2"
+        "s3.us-west-2.amazonaws.com/bucket/path SigV4 us-west-2"
     );
     let local = PresignOptions {
         endpoint: Some("http://127.0.0.1:4566"),
@@ -329,6 +330,7 @@ fn every_family_has_a_prediction() {
             Predicted::Form(form) => assert!(form.template().contains("path?"), "{family}"),
             Predicted::Never => assert_eq!(family, Family::NginxS3Gateway),
             Predicted::Error(text) => panic!("{family}: {text}"),
+            Predicted::DecidedByFile => panic!("{family}"),
         }
         let none = predict(Sdk::current(family), &environment(None), &PLAIN, "bucket", "path");
         assert!(!none.why.sentence().is_empty());

@@ -88,6 +88,7 @@ impl Effective {
         let (host, signing_region) = match &answer.outcome {
             Outcome::Endpoint(endpoint) => (&*endpoint.host, &*endpoint.signing_region),
             Outcome::Failure(failure) => (&*failure.text, ""),
+            Outcome::DecidedByFile => ("", ""),
         };
         Self {
             sdk: answer.sdk,

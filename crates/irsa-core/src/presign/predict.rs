@@ -6,8 +6,8 @@ use crate::partition::{
     is_virtual_hostable, s3_host,
 };
 use crate::sdk::{
-    self, BlastRadius, Call, Certainty, Code, Environment, Family, Outcome, Reason, RegionSource, Sdk,
-    Version,
+    self, BlastRadius, Call, Certainty, ClientOf, Code, Environment, Family, File, NoSettings, Outcome,
+    Profile, Reason, Sdk, Settings, Version, switch,
 };
 
 /// The addressing style that the program or its configuration asks for.
@@ -42,9 +42,11 @@ pub struct PresignOptions<'a> {
 /// The form of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Form {
-    /// The host.
+    /// `https`, or the scheme of an endpoint given by hand.
+    pub scheme: String,
+    /// The host, with the port of an endpoint given by hand.
     pub host: String,
-    /// The path, key included, with a leading slash.
+    /// The path, key included, with a leading slash; percent-encoded.
     pub path: String,
     /// Where the bucket's name stands.
     pub addressing: S3Addressing,
@@ -68,24 +70,30 @@ impl Form {
         }
     }
 
+    /// The URL without its query.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}{}", self.scheme, self.host, self.path)
+    }
+
     /// The URL with words in place of what only a signer knows.
     #[must_use]
     pub fn template(&self) -> String {
-        let Self { host, path, .. } = self;
+        let url = self.url();
         match (self.signature, self.scope_region.as_deref()) {
             (SignatureVersion::V2, _) => {
                 format!(
-                    "https://{host}{path}?AWSAccessKeyId=KEYID&Signature=SIGNATURE&x-amz-security-token=TOKEN&Expires=TIME"
+                    "{url}?AWSAccessKeyId=KEYID&Signature=SIGNATURE&x-amz-security-token=TOKEN&Expires=TIME"
                 )
             }
             (SignatureVersion::V4, region) => format!(
-                "https://{host}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=KEYID/DATE/{}/s3/aws4_request\
+                "{url}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=KEYID/DATE/{}/s3/aws4_request\
                  &X-Amz-Date=TIME&X-Amz-Expires=SECONDS&X-Amz-SignedHeaders=host&X-Amz-Security-Token=TOKEN\
                  &X-Amz-Signature=SIGNATURE",
                 region.unwrap_or_default()
             ),
             (SignatureVersion::V4a, region) => format!(
-                "https://{host}{path}?X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256&X-Amz-Credential=KEYID/DATE/s3/aws4_request\
+                "{url}?X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256&X-Amz-Credential=KEYID/DATE/s3/aws4_request\
                  &X-Amz-Region-Set={}&X-Amz-Date=TIME&X-Amz-Expires=SECONDS&X-Amz-SignedHeaders=host\
                  &X-Amz-Security-Token=TOKEN&X-Amz-Signature=SIGNATURE",
                 region.unwrap_or("*")
@@ -129,6 +137,8 @@ pub enum WhyForm {
     Partition,
     /// The value of `AWS_STS_REGIONAL_ENDPOINTS` keeps the SDK from making an S3 client at all.
     VariableRefused,
+    /// The config file keeps the SDK from making a client, or was not read.
+    ConfigFile,
 }
 
 impl WhyForm {
@@ -152,6 +162,7 @@ impl WhyForm {
             Self::UsEast1Regional => "us-east-1-regional",
             Self::Partition => "partition",
             Self::VariableRefused => "variable-refused",
+            Self::ConfigFile => "config-file",
         }
     }
 
@@ -179,6 +190,7 @@ impl WhyForm {
             Self::VariableRefused => {
                 "this SDK refuses the value of AWS_STS_REGIONAL_ENDPOINTS, and with it every S3 client"
             }
+            Self::ConfigFile => "a config file decides",
         }
     }
 }
@@ -190,6 +202,8 @@ pub enum Predicted {
     Form(Form),
     /// An error with this text.
     Error(String),
+    /// A config file decides that nobody has read.
+    DecidedByFile,
     /// This program never presigns.
     Never,
 }
@@ -216,12 +230,15 @@ pub fn predict(
     bucket: &str,
     key: &str,
 ) -> Prediction {
-    let asked = Asked::new(sdk, environment, options, bucket, key);
-    let (predicted, why, certainty) = match asked.refusal() {
-        Some((text, why)) => (Predicted::Error(text), why, Certainty::Tested),
-        None if sdk.family == Family::NginxS3Gateway => (Predicted::Never, WhyForm::Region, Certainty::Read),
-        None if matches!(sdk.family, Family::Botocore | Family::CliV1) => asked.botocore(),
-        None => asked.others(),
+    let (predicted, why, certainty) = match Asked::new(sdk, environment, options, bucket, key) {
+        Err(NoSettings::FileUnread) => (Predicted::DecidedByFile, WhyForm::ConfigFile, Certainty::Read),
+        Err(NoSettings::Refused(text)) => (Predicted::Error(text), WhyForm::ConfigFile, Certainty::Tested),
+        Ok(_) if sdk.family == Family::NginxS3Gateway => (Predicted::Never, WhyForm::Region, Certainty::Read),
+        Ok(asked) => match asked.refusal(environment) {
+            Some((text, why)) => (Predicted::Error(text), why, Certainty::Tested),
+            None if matches!(sdk.family, Family::Botocore | Family::CliV1) => asked.botocore(),
+            None => asked.others(),
+        },
     };
     Prediction {
         sdk,
@@ -233,62 +250,104 @@ pub fn predict(
 
 struct Asked<'a> {
     sdk: Sdk,
-    environment: &'a Environment,
-    options: &'a PresignOptions<'a>,
     bucket: &'a str,
-    key: &'a str,
+    key: String,
     region: Option<String>,
     fips: bool,
     dual_stack: bool,
+    accelerate: bool,
+    addressing: Addressing,
+    signature: Option<SignatureVersion>,
+    endpoint: Option<String>,
+    /// `AWS_S3_US_EAST_1_REGIONAL_ENDPOINT` or `us_east_1_regional_endpoint`.
+    us_east_1: Option<String>,
+    defaults_mode: Option<String>,
 }
 
 impl<'a> Asked<'a> {
     fn new(
         sdk: Sdk,
         environment: &'a Environment,
-        options: &'a PresignOptions<'a>,
+        options: &PresignOptions<'_>,
         bucket: &'a str,
-        key: &'a str,
-    ) -> Self {
-        // Where the region comes from is a rule of `sdk`; the STS answer carries it.
+        key: &str,
+    ) -> Result<Self, NoSettings> {
+        let profile = Profile::of(sdk, environment.loads_config(sdk.family));
         let code = Code {
-            endpoint: None,
+            endpoint: options.endpoint,
             region: options.region,
         };
-        let region = sdk::sts(sdk, environment, code, Call::Program)
-            .region
-            // C++ assumes a region for every client, PHP for its credentials only.
-            .filter(|(_, source)| sdk.family == Family::Cpp || *source != RegionSource::Assumed)
-            .map(|(region, _)| region);
-        Self {
+        let settings = Settings::of(sdk, &profile, environment, code, ClientOf::S3)?;
+        let file = File::of(sdk, &profile, environment)?;
+        let assumed = (sdk.family == Family::Cpp).then(|| GLOBAL_SIGNING_REGION.to_owned());
+        // Only botocore and what carries it reads settings under `s3 =`.
+        let in_file = |name: &str| file.s3(name).filter(|_| sdk.family.carries_botocore());
+        let is_on = |name: &str| switch(sdk, None, in_file(name)).unwrap_or(false);
+        let addressing = match (options.addressing, in_file("addressing_style")) {
+            (Addressing::Auto, Some("virtual")) => Addressing::Virtual,
+            (Addressing::Auto, Some("path")) => Addressing::Path,
+            (said, _) => said,
+        };
+        let signature = match (options.signature, in_file("signature_version")) {
+            (None, Some("s3v4")) => Some(SignatureVersion::V4),
+            (None, Some("s3")) => Some(SignatureVersion::V2),
+            (said, _) => said,
+        };
+        Ok(Self {
             sdk,
-            environment,
-            options,
             bucket,
-            key: key.strip_prefix('/').unwrap_or(key),
-            region,
-            fips: Environment::is_on(environment.use_fips.as_ref()),
-            dual_stack: options.dual_stack || Environment::is_on(environment.use_dual_stack.as_ref()),
-        }
+            key: encoded(key),
+            region: settings
+                .region
+                .map(|(region, _)| region)
+                .filter(|region| !region.is_empty())
+                .or(assumed),
+            fips: settings.fips,
+            dual_stack: options.dual_stack || settings.dual_stack || is_on("use_dualstack_endpoint"),
+            accelerate: options.accelerate || is_on("use_accelerate_endpoint"),
+            addressing,
+            // The command line has no version 2: any setting makes it sign version 4.
+            signature: match signature {
+                Some(SignatureVersion::V2) if matches!(sdk.family, Family::CliV1 | Family::CliV2) => {
+                    Some(SignatureVersion::V4)
+                }
+                signature => signature,
+            },
+            endpoint: settings.endpoint.map(|(url, _)| url),
+            us_east_1: environment
+                .s3_us_east_1_regional_endpoint
+                .clone()
+                .or_else(|| in_file("us_east_1_regional_endpoint").map(str::to_owned)),
+            defaults_mode: settings.defaults_mode,
+        })
     }
 
     /// The refusal of a bad value: of S3's own variable by the SDKs that read it strictly, of the STS variable by those
     /// whose S3 clients do not survive it.
-    fn refusal(&self) -> Option<(String, WhyForm)> {
-        if let Some(text) = self.sts_refusal() {
+    fn refusal(&self, environment: &Environment) -> Option<(String, WhyForm)> {
+        if let Some(text) = self.sts_refusal(environment) {
             return Some((text, WhyForm::VariableRefused));
         }
-        let value = self.environment.s3_us_east_1_regional_endpoint.as_deref()?;
-        let strict = matches!(self.sdk.family, Family::Botocore | Family::CliV1);
-        let text = format!(
-            "InvalidS3UsEast1RegionalEndpointConfigError: S3 us-east-1 regional endpoint option {value} is invalid. Valid \
-             options are: \"legacy\", \"regional\""
-        );
-        (strict && !matches!(value, "legacy" | "regional")).then_some((text, WhyForm::UsEast1Regional))
+        let value = self.us_east_1.as_deref()?;
+        let text = match self.sdk.family {
+            Family::Botocore | Family::CliV1 if !matches!(value, "legacy" | "regional") => self.sdk.error(
+                "InvalidS3UsEast1RegionalEndpointConfigError",
+                &format!(
+                    "S3 us-east-1 regional endpoint option {value} is invalid. Valid options are: \"legacy\", \
+                     \"regional\""
+                ),
+            ),
+            Family::JsV2 if !["legacy", "regional"].contains(&value.to_ascii_lowercase().as_str()) => format!(
+                "InvalidEnvironmentalVariable: invalid AWS_S3_US_EAST_1_REGIONAL_ENDPOINT environmental variable. \
+                 Expect \"legacy\"  or \"regional\". Got \"{value}\"."
+            ),
+            _ => return None,
+        };
+        Some((text, WhyForm::UsEast1Regional))
     }
 
-    fn sts_refusal(&self) -> Option<String> {
-        let answer = sdk::sts(self.sdk, self.environment, Code::default(), Call::Program);
+    fn sts_refusal(&self, environment: &Environment) -> Option<String> {
+        let answer = sdk::sts(self.sdk, environment, Code::default(), Call::Credentials);
         match answer.outcome {
             Outcome::Failure(failure)
                 if answer.reason == Reason::VariableRefused
@@ -299,40 +358,36 @@ impl<'a> Asked<'a> {
             {
                 Some(failure.text)
             }
-            Outcome::Failure(_) | Outcome::Endpoint(_) => None,
+            _ => None,
         }
     }
 
     /// Whether us-east-1 was moved to its own host.
     fn us_east_1_is_regional(&self) -> bool {
-        match self.environment.s3_us_east_1_regional_endpoint.as_deref() {
-            Some(value) => value.eq_ignore_ascii_case("regional"),
-            None => Environment::filled(self.environment.defaults_mode.as_ref())
-                .is_some_and(|mode| !mode.eq_ignore_ascii_case("legacy")),
+        match (&self.us_east_1, &self.defaults_mode) {
+            (Some(value), _) => value.eq_ignore_ascii_case("regional"),
+            (None, Some(mode)) => {
+                self.sdk.family != Family::JsV2 && !mode.is_empty() && !mode.eq_ignore_ascii_case("legacy")
+            }
+            (None, None) => false,
         }
-    }
-
-    fn endpoint(&self) -> Option<&str> {
-        if let Some(endpoint) = self.options.endpoint {
-            return Some(endpoint);
-        }
-        if Environment::is_on(self.environment.ignore_configured_endpoint_urls.as_ref()) {
-            return None;
-        }
-        let read = !matches!(
-            self.sdk.family,
-            Family::JsV2 | Family::GoV1 | Family::JavaV1 | Family::Cpp
-        ) && !self.sdk.version().is_some_and(|v| {
-            (self.sdk.family == Family::Botocore && v < Version(1, 31, 0))
-                || (self.sdk.family == Family::CliV1 && v < Version(1, 29, 0))
-        });
-        Environment::filled(self.environment.endpoint_url_s3.as_ref())
-            .or(Environment::filled(self.environment.endpoint_url.as_ref()))
-            .filter(|_| read)
     }
 
     fn at_path(&self, prefix: &str) -> String {
         format!("{prefix}/{}", self.key)
+    }
+
+    /// What the rule set refuses, as this SDK's users see it.
+    fn rule_error(&self, text: &str) -> String {
+        match self.sdk.family {
+            Family::Botocore => format!("EndpointResolutionError: {text}"),
+            // Its own check, before the rule set.
+            Family::JsV3 if self.bucket.starts_with("arn:") && self.addressing == Addressing::Path => {
+                format!("Error: {text}")
+            }
+            Family::JsV3 => format!("EndpointError: {text}"),
+            _ => text.to_owned(),
+        }
     }
 
     /// The host as the rule set has it.
@@ -341,12 +396,13 @@ impl<'a> Asked<'a> {
             use_global,
             fips: self.fips,
             dual_stack: self.dual_stack,
-            accelerate: self.options.accelerate,
+            accelerate: self.accelerate,
             path_style,
         };
-        let host = s3_host(region, self.bucket, options).map_err(|e| e.to_string())?;
+        let host = s3_host(region, self.bucket, options).map_err(|e| self.rule_error(&e.to_string()))?;
         let is_multi_region = host.addressing == S3Addressing::MultiRegionAccessPoint;
         Ok(Form {
+            scheme: "https".to_owned(),
             path: self.at_path(&host.path_prefix),
             host: host.host,
             addressing: host.addressing,
@@ -361,35 +417,41 @@ impl<'a> Asked<'a> {
 
     /// The host of an endpoint given by hand: the bucket goes before it, or into the path.
     fn by_endpoint(&self, url: &str, region: &str) -> Form {
-        let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let authority = authority
-            .split(['/', '?', '#'])
+        let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let path = path
+            .split(['?', '#'])
             .next()
-            .unwrap_or(authority)
-            .to_ascii_lowercase();
+            .unwrap_or_default()
+            .trim_end_matches('/');
+        let authority = authority.to_ascii_lowercase();
         let is_address = authority.starts_with('[')
             || authority
                 .split(':')
                 .next()
                 .is_some_and(|h| h.parse::<std::net::Ipv4Addr>().is_ok());
-        let in_host =
-            self.options.addressing != Addressing::Path && is_virtual_hostable(self.bucket) && !is_address;
+        // boto3 keeps the bucket out of a host that it does not know unless told otherwise.
+        let wanted = match self.addressing {
+            Addressing::Virtual => true,
+            Addressing::Path => false,
+            Addressing::Auto => !matches!(self.sdk.family, Family::Botocore | Family::CliV1),
+        };
+        let in_host = wanted && is_virtual_hostable(self.bucket) && !is_address;
+        let (host, prefix, addressing) = if in_host {
+            (
+                format!("{}.{authority}", self.bucket),
+                path.to_owned(),
+                S3Addressing::Virtual,
+            )
+        } else {
+            (authority, format!("{path}/{}", self.bucket), S3Addressing::Path)
+        };
         Form {
-            host: if in_host {
-                format!("{}.{authority}", self.bucket)
-            } else {
-                authority
-            },
-            path: if in_host {
-                self.at_path("")
-            } else {
-                self.at_path(&format!("/{}", self.bucket))
-            },
-            addressing: if in_host {
-                S3Addressing::Virtual
-            } else {
-                S3Addressing::Path
-            },
+            scheme: scheme.to_owned(),
+            host,
+            path: self.at_path(&prefix),
+            addressing,
             signature: SignatureVersion::V4,
             scope_region: Some(region.to_owned()),
         }
@@ -406,7 +468,7 @@ impl<'a> Asked<'a> {
     }
 
     fn variant(&self) -> Option<WhyForm> {
-        if self.options.accelerate {
+        if self.accelerate {
             Some(WhyForm::Accelerate)
         } else if self.fips {
             Some(WhyForm::Fips)
@@ -420,18 +482,14 @@ impl<'a> Asked<'a> {
     /// boto3 and AWS CLI v1.
     fn botocore(&self) -> (Predicted, WhyForm, Certainty) {
         let region = self.region.as_deref().unwrap_or(AWS_GLOBAL);
-        let real = if region == AWS_GLOBAL {
-            GLOBAL_SIGNING_REGION
-        } else {
-            region
-        };
+        let real = real_region(region);
         // Without a request for a version boto3 still makes SigV2 where the region takes it.
-        let v2 = self.options.signature == Some(SignatureVersion::V2)
-            || (self.options.signature.is_none() && takes_sigv2(real) && self.special_bucket().is_none());
+        let v2 =
+            self.signature == Some(SignatureVersion::V2) || (self.signature.is_none() && takes_sigv2(real));
         let (form, why, certainty) = self.botocore_host(region, real);
         let predicted = match form {
             Ok(mut form) => {
-                if v2 && form.signature == SignatureVersion::V4 {
+                if v2 && form.signature == SignatureVersion::V4 && form.addressing != S3Addressing::Express {
                     form.signature = SignatureVersion::V2;
                     form.scope_region = None;
                 }
@@ -443,63 +501,65 @@ impl<'a> Asked<'a> {
     }
 
     fn botocore_host(&self, region: &str, real: &str) -> (Result<Form, String>, WhyForm, Certainty) {
+        let tested = Certainty::Tested;
         if let Some(why) = self.special_bucket() {
-            return (self.by_rule_set(real, false, false), why, Certainty::Tested);
+            return (self.by_rule_set(real, false, false), why, tested);
         }
-        if let Some(url) = self.endpoint() {
-            return (
-                Ok(self.by_endpoint(url, real)),
-                WhyForm::Endpoint,
-                Certainty::Memory,
-            );
+        if let Some(url) = &self.endpoint {
+            return (Ok(self.by_endpoint(url, real)), WhyForm::Endpoint, tested);
         }
-        if let Some(why) = self.variant() {
-            let path = self.options.addressing == Addressing::Path;
-            let certainty = if why == WhyForm::Fips {
-                Certainty::Memory
-            } else {
-                Certainty::Tested
-            };
-            return (self.by_rule_set(region, false, path), why, certainty);
-        }
-        let moved = self.us_east_1_is_regional();
-        if self.options.addressing == Addressing::Path {
-            return (
-                self.by_rule_set(region, !moved, true),
-                WhyForm::PathStyle,
-                Certainty::Tested,
-            );
-        }
-        let partition = Partition::of_region(region);
-        if partition.name() != "aws" {
+        let path = self.addressing == Addressing::Path;
+        if self.accelerate {
+            // It sets the style aside.
             return (
                 self.by_rule_set(region, false, false),
-                WhyForm::Partition,
-                Certainty::Memory,
+                WhyForm::Accelerate,
+                tested,
             );
         }
-        // A dotted name is DNS-safe and keeps its region; one that is not even that loses it.
-        if self.bucket.contains('.') && is_virtual_hostable(&self.bucket.replace('.', "-")) {
+        if self.dual_stack {
+            let why = self.variant().unwrap_or(WhyForm::DualStack);
+            return (self.by_rule_set(region, false, path), why, tested);
+        }
+        let moved = self.us_east_1_is_regional();
+        if path && self.fips && self.rule_set_before_fips_check() && real.starts_with("cn-") {
+            return (Ok(self.fips_in_china(real)), WhyForm::Fips, tested);
+        }
+        let variant = |why| if self.fips { WhyForm::Fips } else { why };
+        if path {
             return (
                 self.by_rule_set(region, !moved, true),
-                WhyForm::BucketName,
-                Certainty::Tested,
+                variant(WhyForm::PathStyle),
+                tested,
             );
         }
-        if self.options.addressing == Addressing::Virtual && !self.loses_virtual_style() {
+        if Partition::of_region(region).name() != "aws" {
+            return (
+                self.by_rule_set(region, false, false),
+                variant(WhyForm::Partition),
+                tested,
+            );
+        }
+        // A name with a dot or an underscore is refused before the global host is chosen, and keeps its region.
+        let keeps_region = |name: &str| is_virtual_hostable(&name.replace(['.', '_'], "-"));
+        if self.bucket.contains(['.', '_']) && keeps_region(self.bucket) {
+            return (
+                self.by_rule_set(region, !moved, true),
+                variant(WhyForm::BucketName),
+                tested,
+            );
+        }
+        if self.addressing == Addressing::Virtual && !self.loses_virtual_style() {
             let why = if region == GLOBAL_SIGNING_REGION && !moved {
                 WhyForm::UsEast1
             } else {
                 WhyForm::VirtualStyle
             };
-            return (self.by_rule_set(region, !moved, false), why, Certainty::Tested);
+            return (self.by_rule_set(region, !moved, false), variant(why), tested);
         }
         if region == GLOBAL_SIGNING_REGION && moved {
-            return (
-                self.by_rule_set(region, false, false),
-                WhyForm::UsEast1Regional,
-                Certainty::Tested,
-            );
+            let form = self.by_rule_set(region, false, false);
+            return (form, variant(WhyForm::UsEast1Regional), tested);
         }
         let why = if self.region.is_none() {
             WhyForm::NoRegion
@@ -512,124 +572,280 @@ impl<'a> Asked<'a> {
             scope_region: Some(real.to_owned()),
             ..form
         });
-        let certainty = if self.options.addressing == Addressing::Virtual
-            && self.sdk.version() != Some(Version(1, 29, 165))
-        {
-            Certainty::Memory
-        } else {
-            Certainty::Tested
-        };
-        (form, why, certainty)
+        (form, variant(why), tested)
     }
 
-    /// botocore 1.29.165 presigned on the global host even with the style `virtual`; 1.20.112 and 1.39.17 did not.
+    /// botocore 1.29.165 presigned on the global host even with the style `virtual`; 1.20.112 and 1.34.162 did not.
     fn loses_virtual_style(&self) -> bool {
-        let version = match self.sdk.family {
-            Family::CliV1 => self.sdk.version().map(|Version(a, b, c)| Version(a, b + 2, c)),
-            _ => self.sdk.version(),
+        self.sdk
+            .botocore()
+            .is_some_and(|v| (Version(1, 28, 0)..Version(1, 30, 0)).contains(&v))
+    }
+
+    /// Older rule sets look at the partition only when the bucket is in the host.
+    fn rule_set_before_fips_check(&self) -> bool {
+        match self.sdk.family {
+            Family::JsV3 => self.sdk.version().is_some_and(|v| v < Version(3, 378, 0)),
+            _ => self.sdk.botocore().is_some_and(|v| v < Version(1, 31, 0)),
+        }
+    }
+
+    fn fips_in_china(&self, region: &str) -> Form {
+        let addressing = if self.addressing == Addressing::Path {
+            S3Addressing::Path
+        } else {
+            S3Addressing::Virtual
         };
-        version.is_some_and(|v| (Version(1, 28, 0)..Version(1, 30, 0)).contains(&v))
+        let suffix = Partition::of_region(region).dns_suffix();
+        let dual = if self.dual_stack { ".dualstack" } else { "" };
+        let service = format!("s3-fips{dual}.{region}.{suffix}");
+        let (host, path) = match addressing {
+            S3Addressing::Path => (service, self.at_path(&format!("/{}", self.bucket))),
+            _ => (format!("{}.{service}", self.bucket), self.at_path("")),
+        };
+        Form {
+            scheme: "https".to_owned(),
+            host,
+            path,
+            addressing,
+            signature: SignatureVersion::V4,
+            scope_region: Some(region.to_owned()),
+        }
     }
 
     /// Everyone else: the region's own host, and most with an exception for us-east-1.
     fn others(&self) -> (Predicted, WhyForm, Certainty) {
         let family = self.sdk.family;
-        let tested = matches!(
-            family,
-            Family::CliV2 | Family::JsV3 | Family::Rust | Family::JsV2 | Family::GoV1
-        );
-        let base = if tested {
-            Certainty::Tested
-        } else {
-            Certainty::Memory
-        };
-        let us_east_1_is_global = matches!(
-            family,
-            Family::JsV2
-                | Family::GoV1
-                | Family::JavaV1
-                | Family::JavaV2
-                | Family::DotNetV3
-                | Family::Php
-                | Family::Ruby
-        );
         let Some(region) = self.region.as_deref() else {
             return self.without_region();
         };
-        let real = if region == AWS_GLOBAL {
-            GLOBAL_SIGNING_REGION
-        } else {
-            region
-        };
-        let path = self.options.addressing == Addressing::Path;
-        let use_global = us_east_1_is_global && !self.us_east_1_is_regional();
-        let (form, why, certainty) = if let Some(why) = self.special_bucket() {
-            (self.by_rule_set(real, false, false), why, Certainty::Memory)
-        } else if let Some(url) = self.endpoint() {
-            (
-                Ok(self.by_endpoint(url, real)),
-                WhyForm::Endpoint,
-                Certainty::Memory,
-            )
-        } else if let Some(why) = self.variant() {
-            (self.by_rule_set(region, false, path), why, Certainty::Memory)
-        } else if path {
-            (
-                self.by_rule_set(region, use_global, true),
-                WhyForm::PathStyle,
-                Certainty::Memory,
-            )
-        } else if !is_virtual_hostable(self.bucket) {
-            (
-                self.by_rule_set(region, use_global, true),
-                WhyForm::BucketName,
-                Certainty::Memory,
-            )
-        } else if region == GLOBAL_SIGNING_REGION && use_global {
-            (self.by_rule_set(region, true, false), WhyForm::UsEast1, base)
-        } else if region == GLOBAL_SIGNING_REGION && us_east_1_is_global {
-            (
-                self.by_rule_set(region, false, false),
-                WhyForm::UsEast1Regional,
-                base,
-            )
-        } else {
-            (self.by_rule_set(region, false, false), WhyForm::Region, base)
+        let real = real_region(region);
+        let (form, why, certainty) = match family {
+            Family::JsV2 => self.js_v2_host(real),
+            Family::JsV3 => self.js_v3_host(region, real),
+            _ => self.other_host(region, real),
         };
         match form {
-            Err(text) => (Predicted::Error(text), why, Certainty::Read),
+            Err(text) => (Predicted::Error(text), why, certainty.max(Certainty::Read)),
             Ok(mut form) => {
-                let mut certainty = certainty;
-                // JS v2 was run with version 4 asked for; by itself it takes version 2 where the region does.
+                let variants = self.fips || self.dual_stack;
                 let v2_by_default =
-                    family == Family::JsV2 && self.options.signature.is_none() && takes_sigv2(real);
+                    family == Family::JsV2 && self.signature.is_none() && takes_sigv2(real) && !variants;
                 let can_v2 = matches!(family, Family::JsV2 | Family::JavaV1 | Family::DotNetV3);
                 if form.signature == SignatureVersion::V4
-                    && (v2_by_default || (can_v2 && self.options.signature == Some(SignatureVersion::V2)))
+                    && (v2_by_default || (can_v2 && self.signature == Some(SignatureVersion::V2)))
                 {
                     form.signature = SignatureVersion::V2;
                     form.scope_region = None;
-                    certainty = Certainty::Memory;
                 }
                 (Predicted::Form(form), why, certainty)
             }
         }
     }
 
+    /// JavaScript v2, which has no rule set.
+    fn js_v2_host(&self, region: &str) -> (Result<Form, String>, WhyForm, Certainty) {
+        let tested = Certainty::Tested;
+        let path = self.addressing == Addressing::Path;
+        if self.bucket.starts_with("arn:") {
+            if path {
+                let text = "InvalidConfiguration: Cannot construct path-style endpoint with access point";
+                return (Err(text.to_owned()), WhyForm::AccessPoint, tested);
+            }
+            return (
+                self.by_rule_set(region, false, false),
+                WhyForm::AccessPoint,
+                tested,
+            );
+        }
+        if let Some(url) = &self.endpoint {
+            return (Ok(self.by_endpoint(url, region)), WhyForm::Endpoint, tested);
+        }
+        let in_path = path || !is_virtual_hostable(self.bucket);
+        if self.accelerate && !in_path {
+            let dual = if self.dual_stack { ".dualstack" } else { "" };
+            let form = Form {
+                scheme: "https".to_owned(),
+                host: format!("{}.s3-accelerate{dual}.amazonaws.com", self.bucket),
+                path: self.at_path(""),
+                addressing: S3Addressing::Virtual,
+                signature: SignatureVersion::V4,
+                scope_region: Some(region.to_owned()),
+            };
+            return (Ok(form), WhyForm::Accelerate, tested);
+        }
+        if self.fips && region.starts_with("cn-") {
+            return (Ok(self.fips_in_china(region)), WhyForm::Fips, tested);
+        }
+        let plain = self.without_acceleration();
+        let use_global = !self.us_east_1_is_regional();
+        let why = self.variant().unwrap_or(match region {
+            _ if path => WhyForm::PathStyle,
+            _ if in_path => WhyForm::BucketName,
+            GLOBAL_SIGNING_REGION if use_global => WhyForm::UsEast1,
+            GLOBAL_SIGNING_REGION => WhyForm::UsEast1Regional,
+            _ => WhyForm::Region,
+        });
+        // Directory buckets are ordinary ones to it.
+        if self.special_bucket().is_some() {
+            return (
+                Ok(plain.as_ordinary(region, use_global && region == GLOBAL_SIGNING_REGION)),
+                why,
+                tested,
+            );
+        }
+        (plain.by_rule_set(region, use_global, path), why, tested)
+    }
+
+    fn without_acceleration(&self) -> Asked<'_> {
+        Asked {
+            key: self.key.clone(),
+            region: self.region.clone(),
+            endpoint: self.endpoint.clone(),
+            us_east_1: self.us_east_1.clone(),
+            defaults_mode: self.defaults_mode.clone(),
+            accelerate: false,
+            ..*self
+        }
+    }
+
+    /// The host of a directory bucket for a release that does not know them.
+    fn as_ordinary(&self, region: &str, global: bool) -> Form {
+        let suffix = Partition::of_region(region).dns_suffix();
+        let service = if global {
+            format!("s3.{suffix}")
+        } else {
+            format!("s3.{region}.{suffix}")
+        };
+        let (host, path, addressing) = if self.addressing == Addressing::Path {
+            (
+                service,
+                self.at_path(&format!("/{}", self.bucket)),
+                S3Addressing::Path,
+            )
+        } else {
+            (
+                format!("{}.{service}", self.bucket),
+                self.at_path(""),
+                S3Addressing::Virtual,
+            )
+        };
+        Form {
+            scheme: "https".to_owned(),
+            host,
+            path,
+            addressing,
+            signature: SignatureVersion::V4,
+            scope_region: Some(region.to_owned()),
+        }
+    }
+
+    fn js_v3_host(&self, region: &str, real: &str) -> (Result<Form, String>, WhyForm, Certainty) {
+        let tested = Certainty::Tested;
+        let path = self.addressing == Addressing::Path;
+        if let Some(why) = self.special_bucket() {
+            let path = path && why == WhyForm::AccessPoint;
+            let form = self
+                .check_arn_region(real)
+                .and_then(|()| self.by_rule_set(real, false, path));
+            return (form, why, tested);
+        }
+        if let Some(url) = &self.endpoint {
+            return (Ok(self.by_endpoint(url, real)), WhyForm::Endpoint, tested);
+        }
+        if path && self.fips && real.starts_with("cn-") && self.rule_set_before_fips_check() {
+            return (Ok(self.fips_in_china(real)), WhyForm::Fips, tested);
+        }
+        let why = self.variant().unwrap_or(if path {
+            WhyForm::PathStyle
+        } else if is_virtual_hostable(self.bucket) {
+            WhyForm::Region
+        } else {
+            WhyForm::BucketName
+        });
+        (self.by_rule_set(region, false, path), why, tested)
+    }
+
+    /// Until some release after 3.654.0 an access point had to be in the client's region.
+    fn check_arn_region(&self, region: &str) -> Result<(), String> {
+        let of_arn = self.bucket.split(':').nth(3).unwrap_or_default();
+        let checks = self.sdk.version().is_some_and(|v| v < Version(3, 655, 0));
+        if !checks || of_arn.is_empty() || of_arn == region || self.addressing == Addressing::Path {
+            return Ok(());
+        }
+        Err(format!(
+            "EndpointError: Invalid configuration: region from ARN `{of_arn}` does not match client region `{region}` \
+             and UseArnRegion is `false`"
+        ))
+    }
+
+    fn other_host(&self, region: &str, real: &str) -> (Result<Form, String>, WhyForm, Certainty) {
+        let family = self.sdk.family;
+        let base = if matches!(family, Family::CliV2 | Family::Rust | Family::GoV1) {
+            Certainty::Tested
+        } else {
+            Certainty::Memory
+        };
+        let us_east_1_is_global = matches!(
+            family,
+            Family::GoV1 | Family::JavaV1 | Family::JavaV2 | Family::DotNetV3 | Family::Php | Family::Ruby
+        );
+        let path = self.addressing == Addressing::Path;
+        let use_global = us_east_1_is_global && !self.us_east_1_is_regional();
+        let memory = Certainty::Memory;
+        if let Some(why) = self.special_bucket() {
+            return (self.by_rule_set(real, false, false), why, memory);
+        }
+        if let Some(url) = &self.endpoint {
+            return (Ok(self.by_endpoint(url, real)), WhyForm::Endpoint, memory);
+        }
+        if let Some(why) = self.variant() {
+            return (self.by_rule_set(region, false, path), why, memory);
+        }
+        if path || !is_virtual_hostable(self.bucket) {
+            let why = if path {
+                WhyForm::PathStyle
+            } else {
+                WhyForm::BucketName
+            };
+            return (self.by_rule_set(region, use_global, true), why, memory);
+        }
+        let (why, global) = match region {
+            GLOBAL_SIGNING_REGION if use_global => (WhyForm::UsEast1, true),
+            GLOBAL_SIGNING_REGION if us_east_1_is_global => (WhyForm::UsEast1Regional, false),
+            _ => (WhyForm::Region, false),
+        };
+        (self.by_rule_set(region, global, false), why, base)
+    }
+
     fn without_region(&self) -> (Predicted, WhyForm, Certainty) {
         let error = |text: &str, certainty| (Predicted::Error(text.to_owned()), WhyForm::NoRegion, certainty);
-        let path_style = self.options.addressing == Addressing::Path;
         match self.sdk.family {
-            Family::JsV2 | Family::CliV2 => {
-                let tested = self.sdk.family == Family::JsV2;
-                let certainty = if tested {
-                    Certainty::Tested
-                } else {
-                    Certainty::Memory
-                };
-                match self.by_rule_set(AWS_GLOBAL, true, path_style) {
-                    Ok(form) => (Predicted::Form(form), WhyForm::NoRegion, certainty),
+            // JavaScript v2 makes a client for us-east-1.
+            Family::JsV2 => {
+                let (form, _, certainty) = self.js_v2_host(GLOBAL_SIGNING_REGION);
+                let v2 = self.signature != Some(SignatureVersion::V4);
+                match form {
                     Err(text) => (Predicted::Error(text), WhyForm::NoRegion, certainty),
+                    Ok(form) => {
+                        let form = Form {
+                            signature: if v2 {
+                                SignatureVersion::V2
+                            } else {
+                                SignatureVersion::V4
+                            },
+                            scope_region: (!v2).then(|| GLOBAL_SIGNING_REGION.to_owned()),
+                            ..form
+                        };
+                        (Predicted::Form(form), WhyForm::NoRegion, certainty)
+                    }
+                }
+            }
+            Family::CliV2 => {
+                let path = self.addressing == Addressing::Path;
+                match self.by_rule_set(AWS_GLOBAL, true, path) {
+                    Ok(form) => (Predicted::Form(form), WhyForm::NoRegion, Certainty::Memory),
+                    Err(text) => error(&text, Certainty::Memory),
                 }
             }
             Family::Rust => error(
@@ -646,13 +862,35 @@ impl<'a> Asked<'a> {
             ),
             _ => {
                 // The SDK says the same about every client without a region.
-                let code = Code::default();
-                let answer = sdk::sts(self.sdk, self.environment, code, Call::Program);
+                let nothing = Environment::default();
+                let answer = sdk::sts(self.sdk, &nothing, Code::default(), Call::Credentials);
                 match answer.outcome {
                     Outcome::Failure(failure) => error(&failure.text, answer.certainty),
-                    Outcome::Endpoint(_) => error("no region is set", Certainty::Memory),
+                    _ => error("no region is set", Certainty::Memory),
                 }
             }
         }
     }
+}
+
+/// The region that signs for the pseudo-region of the global host.
+fn real_region(region: &str) -> &str {
+    if region == AWS_GLOBAL {
+        GLOBAL_SIGNING_REGION
+    } else {
+        region
+    }
+}
+
+/// A key as it stands in a URL: RFC 3986's unreserved characters and slashes as they are.
+fn encoded(key: &str) -> String {
+    let mut out = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }

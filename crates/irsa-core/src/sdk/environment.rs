@@ -1,5 +1,8 @@
 //! The environment variables of a container which decide about endpoints.
 
+use super::aws_config::AwsConfig;
+use super::family::Family;
+
 /// Variables as a container has them; empty values are kept, because some SDKs refuse them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment {
@@ -27,11 +30,20 @@ pub struct Environment {
     pub sdk_load_config: Option<String>,
     /// `AWS_S3_US_EAST_1_REGIONAL_ENDPOINT`.
     pub s3_us_east_1_regional_endpoint: Option<String>,
+    /// `AWS_PROFILE`.
+    pub profile: Option<String>,
+    /// `AWS_DEFAULT_PROFILE`, which botocore prefers.
+    pub default_profile: Option<String>,
+    /// `AWS_CONFIG_FILE`: a path. What the file says is in `config`.
+    pub config_file: Option<String>,
+    /// The shared config file, where it was read. Without it, a variable that selects a profile or a file makes the
+    /// answer unknown.
+    pub config: Option<AwsConfig>,
 }
 
 impl Environment {
     /// The variables that are looked at, in the order in which outputs show them.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 15] = [
         "AWS_STS_REGIONAL_ENDPOINTS",
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
@@ -44,6 +56,9 @@ impl Environment {
         "AWS_DEFAULTS_MODE",
         "AWS_SDK_LOAD_CONFIG",
         "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
+        "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE",
+        "AWS_CONFIG_FILE",
     ];
 
     /// Takes the known variables out of `NAME=value` pairs; of a name given twice the last one counts, as it does in
@@ -88,6 +103,9 @@ impl Environment {
             "AWS_DEFAULTS_MODE" => &self.defaults_mode,
             "AWS_SDK_LOAD_CONFIG" => &self.sdk_load_config,
             "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT" => &self.s3_us_east_1_regional_endpoint,
+            "AWS_PROFILE" => &self.profile,
+            "AWS_DEFAULT_PROFILE" => &self.default_profile,
+            "AWS_CONFIG_FILE" => &self.config_file,
             _ => return None,
         }
         .as_deref()
@@ -107,13 +125,19 @@ impl Environment {
             "AWS_DEFAULTS_MODE" => &mut self.defaults_mode,
             "AWS_SDK_LOAD_CONFIG" => &mut self.sdk_load_config,
             "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT" => &mut self.s3_us_east_1_regional_endpoint,
+            "AWS_PROFILE" => &mut self.profile,
+            "AWS_DEFAULT_PROFILE" => &mut self.default_profile,
+            "AWS_CONFIG_FILE" => &mut self.config_file,
             _ => return None,
         })
     }
 
-    /// A switch: only `true`, in any case, switches it on.
-    pub(crate) fn is_on(value: Option<&String>) -> bool {
-        value.is_some_and(|v| v.eq_ignore_ascii_case("true"))
+    /// Whether `AWS_SDK_LOAD_CONFIG` makes Go v1 or JavaScript v2 read the config file: Go wants a boolean, JavaScript
+    /// any text.
+    pub(crate) fn loads_config(&self, family: Family) -> bool {
+        Self::filled(self.sdk_load_config.as_ref()).is_some_and(|v| {
+            family == Family::JsV2 || matches!(v, "1" | "t" | "T" | "true" | "TRUE" | "True")
+        })
     }
 
     /// A value that is set and not empty.

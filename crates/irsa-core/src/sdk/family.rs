@@ -134,6 +134,12 @@ impl Family {
         }
     }
 
+    /// Whether it is botocore or carries it.
+    #[must_use]
+    pub(crate) fn carries_botocore(self) -> bool {
+        matches!(self, Self::Botocore | Self::CliV1 | Self::CliV2)
+    }
+
     /// Whether the default of this family was changed from global to regional on 2025-07-31.
     #[must_use]
     pub fn changed_its_default(self) -> bool {

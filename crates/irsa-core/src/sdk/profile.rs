@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::family::{Certainty, Family, Sdk, Version, botocore_of_cli_v1};
+use super::family::{Certainty, Family, Sdk, Version};
 
 /// How an SDK treats `AWS_STS_REGIONAL_ENDPOINTS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,28 @@ pub(crate) enum WithoutRegion {
     Assumes(&'static str),
 }
 
+/// Whether an SDK reads the shared config file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadsConfig {
+    /// Yes.
+    Always,
+    /// Only with `AWS_SDK_LOAD_CONFIG`.
+    OptIn,
+    /// No.
+    Never,
+}
+
+/// What an SDK does with `AWS_DEFAULTS_MODE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DefaultsMode {
+    /// Nothing.
+    Ignored,
+    /// It refuses unknown values; known ones do not move STS.
+    Checked,
+    /// It moves the default to regional, and unknown values are refused where `checked`.
+    Moves { checked: bool },
+}
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Profile {
@@ -97,12 +119,20 @@ pub(crate) struct Profile {
     pub(crate) reads_variants: bool,
     /// Whether FIPS or dual-stack together with an endpoint by hand is an error.
     pub(crate) has_rule_set: bool,
-    /// Whether `AWS_DEFAULTS_MODE` moves the default to regional.
-    pub(crate) reads_defaults_mode: bool,
+    /// Whether `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is read.
+    pub(crate) reads_ignore: bool,
+    pub(crate) defaults_mode: DefaultsMode,
+    pub(crate) reads_config: ReadsConfig,
+    /// Whether an empty region counts as a region, so that the host is `sts..amazonaws.com`.
+    pub(crate) empty_region_counts: bool,
     /// Whether the region of the instance is asked for when no variable gives one.
     pub(crate) asks_instance: bool,
     pub(crate) certainty: Certainty,
 }
+
+/// What the AWS CLI prints without a region.
+const CLI_NO_REGION: &str =
+    "You must specify a region. You can also configure your region by running \"aws configure\".";
 
 const AWS_REGION: &[&str] = &["AWS_REGION"];
 const BOTH: &[&str] = &["AWS_REGION", "AWS_DEFAULT_REGION"];
@@ -123,7 +153,10 @@ const MODERN: Profile = Profile {
     reads_endpoint_url: true,
     reads_variants: true,
     has_rule_set: true,
-    reads_defaults_mode: false,
+    reads_ignore: true,
+    defaults_mode: DefaultsMode::Ignored,
+    reads_config: ReadsConfig::Always,
+    empty_region_counts: false,
     asks_instance: false,
     certainty: Certainty::Memory,
 };
@@ -132,12 +165,14 @@ impl Profile {
     /// The row for `sdk`; `load_config` is Go v1's `AWS_SDK_LOAD_CONFIG`.
     pub(crate) fn of(sdk: Sdk, load_config: bool) -> Self {
         match sdk.family {
-            Family::Botocore => Self::botocore(sdk.is_before_change(), sdk.version()),
-            Family::CliV1 => Self::botocore(sdk.is_before_change(), sdk.version().map(botocore_of_cli_v1)),
+            Family::Botocore | Family::CliV1 => Self::botocore(sdk),
             Family::CliV2 => Self {
                 region_variables: BOTH,
                 without_region: WithoutRegion::Global,
-                endpoint_without_region: Some("NoRegionError: You must specify a region."),
+                endpoint_without_region: Some(CLI_NO_REGION),
+                has_rule_set: false,
+                defaults_mode: DefaultsMode::Moves { checked: true },
+                empty_region_counts: true,
                 asks_instance: true,
                 certainty: Certainty::Tested,
                 ..MODERN
@@ -147,6 +182,11 @@ impl Profile {
                     text: "Error: Region is missing",
                     unless_global: false,
                 },
+                reads_endpoint_url: sdk.version().is_none_or(|v| v >= Version(3, 378, 0)),
+                // Release 3.654.0 did not, 3.1174.0 did; nobody looked between them.
+                reads_ignore: sdk.version().is_none_or(|v| v > Version(3, 654, 0)),
+                defaults_mode: DefaultsMode::Checked,
+                empty_region_counts: true,
                 certainty: Certainty::Tested,
                 ..MODERN
             },
@@ -195,6 +235,7 @@ impl Profile {
                     unless_global: true,
                 },
                 blast_radius: BlastRadius::StsCalls,
+                reads_config: ReadsConfig::OptIn,
                 reads_endpoint_url: false,
                 has_rule_set: false,
                 certainty: Certainty::Tested,
@@ -206,6 +247,7 @@ impl Profile {
                 region_variables: if load_config { BOTH } else { AWS_REGION },
                 without_region: WithoutRegion::Global,
                 blast_radius: BlastRadius::Session,
+                reads_config: ReadsConfig::OptIn,
                 reads_endpoint_url: false,
                 has_rule_set: false,
                 certainty: Certainty::Tested,
@@ -235,7 +277,7 @@ impl Profile {
                     unless_global: false,
                 },
                 blast_radius: BlastRadius::StsClients,
-                reads_defaults_mode: true,
+                defaults_mode: DefaultsMode::Moves { checked: false },
                 asks_instance: true,
                 certainty: Certainty::Documented,
                 ..MODERN
@@ -246,7 +288,7 @@ impl Profile {
                 // Its provider of web identity credentials takes us-east-1 when the program gives no region.
                 without_region: WithoutRegion::Assumes("us-east-1"),
                 blast_radius: BlastRadius::StsClients,
-                reads_defaults_mode: true,
+                defaults_mode: DefaultsMode::Moves { checked: false },
                 certainty: Certainty::Read,
                 ..MODERN
             },
@@ -258,11 +300,12 @@ impl Profile {
                            export the region name to ENV['AWS_REGION']",
                     unless_global: false,
                 },
-                reads_defaults_mode: true,
+                defaults_mode: DefaultsMode::Moves { checked: false },
                 certainty: Certainty::Read,
                 ..MODERN
             },
             Family::NginxS3Gateway => Self {
+                reads_config: ReadsConfig::Never,
                 reads: ReadsVariable::OnlyRegional,
                 default_is_global: true,
                 legacy_is_everywhere: true,
@@ -279,7 +322,8 @@ impl Profile {
         }
     }
 
-    fn botocore(default_is_global: bool, version: Option<Version>) -> Self {
+    fn botocore(sdk: Sdk) -> Self {
+        let version = sdk.botocore();
         let since = |minor, patch| version.is_none_or(|v| v >= Version(1, minor, patch));
         Self {
             // The variable came with 1.13.2.
@@ -288,11 +332,15 @@ impl Profile {
             } else {
                 ReadsVariable::Never
             },
-            default_is_global,
+            default_is_global: sdk.is_before_change(),
             legacy_is_everywhere: false,
             region_variables: DEFAULT_ONLY,
             without_region: WithoutRegion::Global,
-            endpoint_without_region: Some("NoRegionError: You must specify a region."),
+            endpoint_without_region: Some(if sdk.family == Family::CliV1 {
+                CLI_NO_REGION
+            } else {
+                "NoRegionError: You must specify a region."
+            }),
             blast_radius: if since(29, 0) {
                 BlastRadius::EveryClient
             } else if since(28, 0) {
@@ -302,8 +350,16 @@ impl Profile {
             },
             reads_endpoint_url: since(31, 0),
             reads_variants: since(23, 0),
-            has_rule_set: since(28, 0),
-            reads_defaults_mode: since(24, 0),
+            // It has one, and takes a URL with FIPS or dual-stack nevertheless.
+            has_rule_set: false,
+            reads_ignore: true,
+            defaults_mode: if since(24, 0) {
+                DefaultsMode::Moves { checked: true }
+            } else {
+                DefaultsMode::Ignored
+            },
+            reads_config: ReadsConfig::Always,
+            empty_region_counts: true,
             asks_instance: false,
             certainty: Certainty::Tested,
         }
@@ -329,12 +385,16 @@ impl Profile {
     }
 }
 
-/// The exact text with which an SDK refuses a value of the variable.
-pub(crate) fn refusal(family: Family, value: &str) -> String {
-    match family {
+/// The exact text with which an SDK refuses a value of the variable, or of the setting in the config file.
+pub(crate) fn refusal(sdk: Sdk, value: &str, in_file: bool) -> String {
+    match sdk.family {
+        Family::JsV2 if in_file => format!(
+            "InvalidConfiguration: invalid sts_regional_endpoints profile config. Expect \"legacy\"  or \"regional\". \
+             Got \"{value}\"."
+        ),
         Family::JsV2 => format!(
             "InvalidEnvironmentalVariable: invalid AWS_STS_REGIONAL_ENDPOINTS environmental variable. Expect \
-             \"legacy\" or \"regional\". Got \"{value}\"."
+             \"legacy\"  or \"regional\". Got \"{value}\"."
         ),
         Family::GoV1 => format!(
             "failed to load environment config, failed to load, AWS_STS_REGIONAL_ENDPOINTS from env config, unable to \
@@ -349,9 +409,39 @@ pub(crate) fn refusal(family: Family, value: &str) -> String {
         }
         // The class is known, its words are not.
         Family::DotNetV3 | Family::PowerShell => "InvalidOperationException".to_owned(),
-        _ => format!(
-            "InvalidSTSRegionalEndpointsConfigError: STS regional endpoints option {value} is invalid. Valid options \
-             are: \"legacy\", \"regional\""
+        _ => sdk.error(
+            "InvalidSTSRegionalEndpointsConfigError",
+            &format!(
+                "STS regional endpoints option {value} is invalid. Valid options are: \"legacy\", \"regional\""
+            ),
         ),
     }
+}
+
+/// The text with which an SDK refuses a value of `AWS_DEFAULTS_MODE`; `None` if it takes it.
+pub(crate) fn refused_defaults_mode(sdk: Sdk, mode: &str) -> Option<String> {
+    const MODES: [&str; 6] = [
+        "legacy",
+        "auto",
+        "standard",
+        "in-region",
+        "cross-region",
+        "mobile",
+    ];
+    if MODES.contains(&mode.to_ascii_lowercase().as_str()) {
+        return None;
+    }
+    Some(match sdk.family {
+        Family::JsV3 => format!(
+            "Error: Invalid parameter for \"defaultsMode\", expect in-region, cross-region, mobile, standard, legacy, \
+             got {mode}"
+        ),
+        _ => sdk.error(
+            "InvalidDefaultsMode",
+            &format!(
+                "Client configured with invalid defaults mode: {mode}. Valid defaults modes include: {}.",
+                MODES.join(", ")
+            ),
+        ),
+    })
 }

@@ -1,525 +1,132 @@
-//! The answer: which STS endpoint one SDK calls in one environment, why, and what AWS makes of it.
+//! Which STS endpoint one SDK calls in one environment.
 
-use std::fmt;
-
-use super::family::{Certainty, Family, Sdk};
-use super::profile::{BlastRadius, Profile, ReadsVariable, WithoutRegion, refusal};
-use super::{Code, Environment};
-use crate::partition::{
-    AWS_GLOBAL, Activation, AwsHost, GLOBAL_SIGNING_REGION, Membership, Partition, Service, StsClass,
-    StsRequest, activation, fips_pseudo_region, is_host_label, resolve_sts, sts_fips_exists,
+use super::answer::{
+    Answer, Call, Concern, Endpoint, Failure, Outcome, Reason, RegionSource, SignedCalls, signed_calls,
 };
-
-/// Where a region came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RegionSource {
-    /// The program's code.
-    Code,
-    /// This variable.
-    Variable(&'static str),
-    /// Nowhere: the SDK assumes it.
-    Assumed,
-}
-
-impl fmt::Display for RegionSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Code => "the program",
-            Self::Variable(name) => name,
-            Self::Assumed => "the SDK's own assumption",
-        })
-    }
-}
-
-/// What decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// An endpoint in the program's code.
-    EndpointInCode,
-    /// `AWS_ENDPOINT_URL_STS`.
-    EndpointUrlSts,
-    /// `AWS_ENDPOINT_URL`.
-    EndpointUrl,
-    /// `AWS_USE_FIPS_ENDPOINT` (or a region that means FIPS).
-    Fips,
-    /// `AWS_USE_DUALSTACK_ENDPOINT`.
-    DualStack,
-    /// The region is `aws-global`.
-    RegionIsGlobal,
-    /// There is no region.
-    NoRegion,
-    /// The region is no possible name of one.
-    RegionIsInvalid,
-    /// The variable says `regional`.
-    VariableRegional,
-    /// The variable says `legacy`.
-    VariableLegacy,
-    /// The variable says `legacy`, but the region is not among those that it moves.
-    LegacyNotForRegion,
-    /// The variable has a value that the SDK refuses.
-    VariableRefused,
-    /// `AWS_DEFAULTS_MODE`.
-    DefaultsMode,
-    /// Nothing is said and this release defaults to global.
-    DefaultGlobal,
-    /// Nothing is said and this release defaults to global, but not in this region.
-    DefaultGlobalNotForRegion,
-    /// Nothing is said and this release defaults to regional.
-    DefaultRegional,
-    /// This SDK knows only regional endpoints.
-    AlwaysRegional,
-    /// A combination of settings that excludes itself.
-    Conflict,
-}
-
-impl Reason {
-    /// The stable name in machine-readable outputs.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::EndpointInCode => "endpoint-in-code",
-            Self::EndpointUrlSts => "endpoint-url-sts",
-            Self::EndpointUrl => "endpoint-url",
-            Self::Fips => "fips",
-            Self::DualStack => "dualstack",
-            Self::RegionIsGlobal => "region-is-aws-global",
-            Self::NoRegion => "no-region",
-            Self::RegionIsInvalid => "region-is-invalid",
-            Self::VariableRegional => "variable-regional",
-            Self::VariableLegacy => "variable-legacy",
-            Self::LegacyNotForRegion => "legacy-not-for-region",
-            Self::VariableRefused => "variable-refused",
-            Self::DefaultsMode => "defaults-mode",
-            Self::DefaultGlobal => "default-global",
-            Self::DefaultGlobalNotForRegion => "default-global-not-for-region",
-            Self::DefaultRegional => "default-regional",
-            Self::AlwaysRegional => "always-regional",
-            Self::Conflict => "conflict",
-        }
-    }
-
-    /// The reason as a sentence.
-    #[must_use]
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::EndpointInCode => "the program gives the endpoint itself",
-            Self::EndpointUrlSts => "AWS_ENDPOINT_URL_STS gives the endpoint",
-            Self::EndpointUrl => "AWS_ENDPOINT_URL gives the endpoint of every service",
-            Self::Fips => {
-                "FIPS endpoints are asked for, which overrides the choice between regional and global"
-            }
-            Self::DualStack => {
-                "dual-stack endpoints are asked for, which overrides the choice between regional and global"
-            }
-            Self::RegionIsGlobal => "the region is `aws-global`, which means the global endpoint",
-            Self::NoRegion => "this SDK finds no region",
-            Self::RegionIsInvalid => "the region is no possible name of a region",
-            Self::VariableRegional => "AWS_STS_REGIONAL_ENDPOINTS asks for the regional endpoint",
-            Self::VariableLegacy => "AWS_STS_REGIONAL_ENDPOINTS asks for the global endpoint",
-            Self::LegacyNotForRegion => {
-                "AWS_STS_REGIONAL_ENDPOINTS asks for the global endpoint, which does not serve this region"
-            }
-            Self::VariableRefused => "this SDK refuses the value of AWS_STS_REGIONAL_ENDPOINTS",
-            Self::DefaultsMode => "AWS_DEFAULTS_MODE makes the regional endpoint the default",
-            Self::DefaultGlobal => "nothing is said, and this release defaults to the global endpoint",
-            Self::DefaultGlobalNotForRegion => {
-                "this release defaults to the global endpoint, but not in this region"
-            }
-            Self::DefaultRegional => "nothing is said, and this release defaults to the regional endpoint",
-            Self::AlwaysRegional => "this SDK never reads AWS_STS_REGIONAL_ENDPOINTS: it is always regional",
-            Self::Conflict => "two settings exclude each other",
-        }
-    }
-}
-
-/// The endpoint that is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The host, without port.
-    pub host: String,
-    /// The URL.
-    pub url: String,
-    /// The region in the credential scope of signed calls.
-    pub signing_region: String,
-    /// The kind of endpoint.
-    pub class: StsClass,
-}
-
-/// An error of the SDK itself: nothing reaches AWS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The text, exactly, as far as it is known.
-    pub text: String,
-    /// What stops working.
-    pub blast_radius: BlastRadius,
-}
-
-/// What happens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// This endpoint is called.
-    Endpoint(Endpoint),
-    /// The SDK fails.
-    Failure(Failure),
-}
-
-/// What AWS makes of the scope of signed calls (`GetCallerIdentity`, `AssumeRole`). `AssumeRoleWithWebIdentity` is
-/// not signed and never fails so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SignedCalls {
-    /// The scope is the one that this host takes.
-    Accepted,
-    /// The host takes another region in the scope.
-    Refused {
-        /// The region that the host takes.
-        expected: String,
-    },
-    /// The host is not one of AWS's: nobody can know.
-    Unknown,
-}
-
-impl SignedCalls {
-    /// The error code of AWS for a scope that the host does not take.
-    pub const REFUSAL_CODE: &'static str = "SignatureDoesNotMatch";
-    /// The message of AWS for it; it really ends with a blank.
-    pub const REFUSAL_MESSAGE: &'static str = "Credential should be scoped to a valid region. ";
-
-    /// The word in machine-readable outputs.
-    #[must_use]
-    pub fn id(&self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Refused { .. } => "refused",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// What boto3 and the AWS CLI print for it.
-    #[must_use]
-    pub fn refusal_text(operation: &str) -> String {
-        format!(
-            "An error occurred ({}) when calling the {operation} operation: {}",
-            Self::REFUSAL_CODE,
-            Self::REFUSAL_MESSAGE
-        )
-    }
-}
-
-/// Something beside the answer that its reader should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Concern {
-    /// No FIPS endpoint is published for the region: the name will not resolve.
-    FipsNotPublished(String),
-    /// The region is not known to this build and has no partition's pattern: the host probably does not exist.
-    RegionUnknown(String),
-    /// The pseudo-region has no STS: the host does not exist.
-    PseudoRegion(String),
-    /// The region is opt-in: its endpoint answers only accounts that have enabled it.
-    RegionIsOptIn(String),
-    /// A variable that gives a region is not read by this SDK.
-    RegionVariableNotRead(&'static str),
-    /// Without a region the SDK asks the instance for one; pods often cannot reach it.
-    RegionFromInstance,
-    /// The variable is set, and this SDK ignores it.
-    VariableIgnored,
-    /// The variable is set but empty.
-    VariableEmpty,
-    /// The value means nothing to this SDK but is silently accepted.
-    ValueUnknown(String),
-    /// Session tokens of the global endpoint are not accepted in opt-in regions unless the account says so.
-    TokensOfGlobalEndpoint(String),
-    /// An interface endpoint of the VPC does not cover the global host.
-    NotInVpcEndpoint,
-    /// `AWS_ENDPOINT_URL…` is set, and this SDK does not read it.
-    EndpointUrlNotRead(&'static str),
-}
-
-impl Concern {
-    /// The stable name in machine-readable outputs.
-    #[must_use]
-    pub fn id(&self) -> &'static str {
-        match self {
-            Self::FipsNotPublished(_) => "fips-not-published",
-            Self::RegionUnknown(_) => "region-unknown",
-            Self::PseudoRegion(_) => "pseudo-region",
-            Self::RegionIsOptIn(_) => "region-is-opt-in",
-            Self::RegionVariableNotRead(_) => "region-variable-not-read",
-            Self::RegionFromInstance => "region-from-instance",
-            Self::VariableIgnored => "variable-ignored",
-            Self::VariableEmpty => "variable-empty",
-            Self::ValueUnknown(_) => "value-unknown",
-            Self::TokensOfGlobalEndpoint(_) => "tokens-of-global-endpoint",
-            Self::NotInVpcEndpoint => "not-in-vpc-endpoint",
-            Self::EndpointUrlNotRead(_) => "endpoint-url-not-read",
-        }
-    }
-}
-
-impl fmt::Display for Concern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FipsNotPublished(region) => {
-                write!(
-                    f,
-                    "no FIPS endpoint of STS is published for {region}: the name will not resolve"
-                )
-            }
-            Self::RegionUnknown(region) => {
-                write!(
-                    f,
-                    "`{region}` looks like no region of AWS: the host probably does not exist"
-                )
-            }
-            Self::PseudoRegion(region) => {
-                write!(f, "`{region}` has no STS endpoint: the host does not exist")
-            }
-            Self::RegionIsOptIn(region) => {
-                write!(
-                    f,
-                    "{region} is an opt-in region: its endpoint answers only accounts that have enabled it"
-                )
-            }
-            Self::RegionVariableNotRead(name) => write!(f, "this SDK does not read {name}"),
-            Self::RegionFromInstance => {
-                f.write_str("this SDK asks the instance metadata for a region, which pods often cannot reach")
-            }
-            Self::VariableIgnored => f.write_str("AWS_STS_REGIONAL_ENDPOINTS is ignored by this SDK"),
-            Self::VariableEmpty => {
-                f.write_str("AWS_STS_REGIONAL_ENDPOINTS is empty, which this SDK takes as unset")
-            }
-            Self::ValueUnknown(value) => {
-                write!(
-                    f,
-                    "`{value}` is neither `regional` nor `legacy`; this SDK accepts it silently"
-                )
-            }
-            Self::TokensOfGlobalEndpoint(region) => write!(
-                f,
-                "session tokens of the global endpoint are not valid in the opt-in region {region} unless the account's \
-                 global endpoint tokens are of version 2"
-            ),
-            Self::NotInVpcEndpoint => f.write_str(
-                "an interface VPC endpoint covers the regional host only, never sts.amazonaws.com",
-            ),
-            Self::EndpointUrlNotRead(name) => write!(f, "this SDK does not read {name}"),
-        }
-    }
-}
-
-/// Which calls are asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Call {
-    /// The SDK's own `AssumeRoleWithWebIdentity`, which gets the pod its credentials. Options in the program's code do
-    /// not reach it.
-    #[default]
-    Credentials,
-    /// STS calls that the program makes with a client of its own.
-    Program,
-}
-
-/// The answer for one SDK.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The SDK that was asked about.
-    pub sdk: Sdk,
-    /// What happens.
-    pub outcome: Outcome,
-    /// What decided.
-    pub reason: Reason,
-    /// The region, if the SDK has one, and where it is from.
-    pub region: Option<(String, RegionSource)>,
-    /// How the SDK treats the variable.
-    pub reads: ReadsVariable,
-    /// What AWS makes of signed calls to that endpoint.
-    pub signed_calls: SignedCalls,
-    /// What else is worth knowing.
-    pub concerns: Vec<Concern>,
-    /// What the answer rests on.
-    pub certainty: Certainty,
-}
-
-impl Answer {
-    /// The endpoint, if one is reached.
-    #[must_use]
-    pub fn endpoint(&self) -> Option<&Endpoint> {
-        match &self.outcome {
-            Outcome::Endpoint(endpoint) => Some(endpoint),
-            Outcome::Failure(_) => None,
-        }
-    }
-
-    /// The class in outputs: `regional`, `global`, `fips`, `dualstack`, `custom`, `error`.
-    #[must_use]
-    pub fn class(&self) -> &'static str {
-        self.endpoint().map_or("error", |e| e.class.as_str())
-    }
-}
+use super::family::{Certainty, Family, Version};
+use super::hosts;
+use super::profile::{
+    BlastRadius, DefaultsMode, Profile, ReadsVariable, WithoutRegion, refusal, refused_defaults_mode,
+};
+use super::settings::{ClientOf, NoSettings, Settings};
+use super::{Code, Environment, Sdk};
+use crate::partition::{
+    AWS_GLOBAL, Activation, GLOBAL_SIGNING_REGION, GLOBAL_STS_HOST, Membership, Partition, StsClass,
+    activation, fips_pseudo_region, is_host_label, is_legacy_global, sts_fips_exists,
+};
 
 /// Which STS endpoint `sdk` calls.
 ///
-/// With [`Call::Credentials`] the options in `code` are not looked at.
+/// With [`Call::Credentials`] an endpoint in `code` is not looked at, and the region only where it moves the exchange of
+/// the token, too. With [`Call::Program`] the call fails where the exchange does: it is signed with what that gives.
 #[must_use]
 pub fn sts(sdk: Sdk, environment: &Environment, code: Code<'_>, call: Call) -> Answer {
-    let code = if call == Call::Program {
-        code
-    } else {
-        Code::default()
-    };
-    let load_config = Environment::filled(environment.sdk_load_config.as_ref())
-        .is_some_and(|v| matches!(v, "1" | "t" | "T" | "true" | "TRUE" | "True"));
-    let profile = Profile::of(sdk, load_config);
-    let mut asked = Asked {
+    // botocore does not make a client with a URL that it cannot use, so that nothing is exchanged for it.
+    if let Some(url) = code.endpoint.filter(|_| sdk.family.carries_botocore())
+        && !hosts::is_url(&Profile::of(sdk, false), url)
+    {
+        return Asked::answer(sdk, environment, code, Call::Program);
+    }
+    // The provider of JavaScript v2 makes its own client, which knows nothing of the program's.
+    let region = code.region.filter(|_| sdk.family != Family::JsV2);
+    let exchange = Asked::answer(
         sdk,
-        profile,
         environment,
-        code,
-        concerns: Vec::new(),
-        certainty: profile.certainty,
-    };
-    let region = asked.region();
-    let (outcome, reason) = asked.decide(region.as_ref().map(|(r, _)| r.as_str()));
-    if let Outcome::Endpoint(endpoint) = &outcome {
-        asked.note_endpoint(endpoint, region.as_ref().map(|(r, _)| r.as_str()));
-    }
-    let signed_calls = match &outcome {
-        Outcome::Endpoint(endpoint) => signed_calls(endpoint),
-        Outcome::Failure(_) => SignedCalls::Unknown,
-    };
-    Answer {
-        sdk,
-        outcome,
-        reason,
-        region,
-        reads: profile.reads,
-        signed_calls,
-        concerns: asked.concerns,
-        certainty: asked.certainty,
-    }
-}
-
-/// What AWS makes of the scope of calls to `endpoint`.
-fn signed_calls(endpoint: &Endpoint) -> SignedCalls {
-    match AwsHost::parse(&endpoint.host) {
-        Some(host) if host.service == Service::Sts => match host.signing_region() {
-            Some(expected) if expected == endpoint.signing_region => SignedCalls::Accepted,
-            Some(expected) => SignedCalls::Refused {
-                expected: expected.to_owned(),
-            },
-            None => SignedCalls::Unknown,
+        Code {
+            endpoint: None,
+            region,
         },
-        _ => SignedCalls::Unknown,
+        Call::Credentials,
+    );
+    if call == Call::Credentials || matches!(exchange.outcome, Outcome::Failure(_) | Outcome::DecidedByFile) {
+        return exchange;
     }
+    Asked::answer(sdk, environment, code, Call::Program)
 }
 
-struct Asked<'a> {
+struct Asked {
     sdk: Sdk,
     profile: Profile,
-    environment: &'a Environment,
-    code: Code<'a>,
+    settings: Settings,
+    call: Call,
     concerns: Vec<Concern>,
     certainty: Certainty,
 }
 
-impl Asked<'_> {
-    fn region(&mut self) -> Option<(String, RegionSource)> {
-        if let Some(region) = self.code.region {
-            return Some((region.to_owned(), RegionSource::Code));
-        }
-        let found = self.profile.region_variables.iter().copied().find_map(|name| {
-            let value = self.environment.get(name).filter(|v| !v.is_empty())?;
-            Some((value.to_owned(), RegionSource::Variable(name)))
-        });
-        for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-            // A variable that says the same as the one that is read misleads nobody.
-            let misleads = self
-                .environment
-                .get(name)
-                .is_some_and(|v| !v.is_empty() && found.as_ref().is_none_or(|(region, _)| region != v));
-            if misleads && !self.profile.region_variables.contains(&name) {
-                self.concerns.push(Concern::RegionVariableNotRead(name));
-            }
-        }
-        if found.is_none() && self.profile.asks_instance {
-            self.concerns.push(Concern::RegionFromInstance);
-        }
-        match (found, self.profile.without_region) {
-            (None, WithoutRegion::Assumes(region)) => Some((region.to_owned(), RegionSource::Assumed)),
-            (found, _) => found,
-        }
-    }
+type Decision = (Outcome, Reason);
 
-    fn fail(
-        &mut self,
-        text: impl Into<String>,
-        blast_radius: BlastRadius,
-        reason: Reason,
-    ) -> (Outcome, Reason) {
-        (
-            Outcome::Failure(Failure {
-                text: text.into(),
-                blast_radius,
-            }),
+impl Asked {
+    fn answer(sdk: Sdk, environment: &Environment, code: Code<'_>, call: Call) -> Answer {
+        let profile = Profile::of(sdk, environment.loads_config(sdk.family));
+        let (settings, none) = match Settings::of(sdk, &profile, environment, code, ClientOf::Sts) {
+            Ok(settings) => (settings, None),
+            Err(none) => (Settings::default(), Some(none)),
+        };
+        let mut asked = Self {
+            sdk,
+            profile,
+            concerns: settings.concerns.clone(),
+            settings,
+            call,
+            certainty: profile.certainty,
+        };
+        let region = match (&asked.settings.region, profile.without_region) {
+            (None, WithoutRegion::Assumes(region)) => Some((region.to_owned(), RegionSource::Assumed)),
+            (found, _) => found.clone(),
+        };
+        let known = region.as_ref().map(|(region, _)| region.as_str());
+        let (outcome, reason) = match none {
+            None => asked.decide(known),
+            Some(NoSettings::FileUnread) => (Outcome::DecidedByFile, Reason::ConfigFileUnread),
+            Some(NoSettings::Refused(text)) => {
+                fail(text, BlastRadius::EveryClient, Reason::ConfigFileRefused)
+            }
+        };
+        let signed_calls = match &outcome {
+            Outcome::Endpoint(endpoint) => {
+                asked.note_endpoint(endpoint, known);
+                signed_calls(endpoint)
+            }
+            Outcome::Failure(_) | Outcome::DecidedByFile => SignedCalls::Unknown,
+        };
+        Answer {
+            sdk,
+            outcome,
             reason,
-        )
+            region,
+            reads: profile.reads,
+            signed_calls,
+            concerns: asked.concerns,
+            certainty: asked.certainty,
+        }
     }
 
     fn at_most(&mut self, certainty: Certainty) {
         self.certainty = self.certainty.max(certainty);
     }
 
-    /// The URL given by hand and who gave it, the strongest first.
-    fn custom_endpoint(&mut self) -> Option<(String, Reason)> {
-        if let Some(url) = self.code.endpoint {
-            return Some((url.to_owned(), Reason::EndpointInCode));
-        }
-        if Environment::is_on(self.environment.ignore_configured_endpoint_urls.as_ref()) {
-            return None;
-        }
-        let set = [
-            (
-                "AWS_ENDPOINT_URL_STS",
-                &self.environment.endpoint_url_sts,
-                Reason::EndpointUrlSts,
-            ),
-            (
-                "AWS_ENDPOINT_URL",
-                &self.environment.endpoint_url,
-                Reason::EndpointUrl,
-            ),
-        ];
-        for (name, value, reason) in set {
-            let Some(url) = Environment::filled(value.as_ref()) else {
-                continue;
-            };
-            if self.profile.reads_endpoint_url {
-                // The families that were run were run with the variable; the others are documented to read it.
-                if self.profile.certainty != Certainty::Tested {
-                    self.at_most(Certainty::Documented);
-                }
-                return Some((url.to_owned(), reason));
-            }
-            self.concerns.push(Concern::EndpointUrlNotRead(name));
-        }
-        None
-    }
-
     /// Whether global is asked for, and who says so. `Err` is the refusal of the value.
-    fn wanted(&mut self) -> Result<(bool, Reason), String> {
-        if let Some(value) = self.environment.sts_regional_endpoints.as_deref() {
+    fn wanted(&mut self) -> Result<(bool, Reason), Decision> {
+        let said = self.settings.sts_regional_endpoints.clone();
+        if let Some((value, in_file)) = &said {
             match self.profile.read(value) {
-                Err(()) => return Err(value.to_owned()),
+                Err(()) => {
+                    return Err(fail(
+                        refusal(self.sdk, value, *in_file),
+                        self.profile.blast_radius,
+                        Reason::VariableRefused,
+                    ));
+                }
                 Ok(Some(global)) => {
                     if !value.eq_ignore_ascii_case("legacy") && !value.eq_ignore_ascii_case("regional") {
-                        self.concerns.push(Concern::ValueUnknown(value.to_owned()));
+                        self.concerns.push(Concern::ValueUnknown(value.clone()));
                     }
-                    return Ok((
-                        global,
-                        if global {
-                            Reason::VariableLegacy
-                        } else {
-                            Reason::VariableRegional
-                        },
-                    ));
+                    let reason = if global {
+                        Reason::VariableLegacy
+                    } else {
+                        Reason::VariableRegional
+                    };
+                    return Ok((global, reason));
                 }
                 Ok(None) if self.profile.reads == ReadsVariable::Never => {
                     self.concerns.push(Concern::VariableIgnored)
@@ -530,181 +137,298 @@ impl Asked<'_> {
         if self.profile.reads == ReadsVariable::Never && !self.profile.default_is_global {
             return Ok((false, Reason::AlwaysRegional));
         }
-        let mode = Environment::filled(self.environment.defaults_mode.as_ref())
-            .is_some_and(|mode| !mode.eq_ignore_ascii_case("legacy"));
-        Ok(
-            if self.profile.default_is_global && self.profile.reads_defaults_mode && mode {
+        // A mode gives defaults: what is set, even to nothing, is stronger.
+        let moved = said.is_none()
+            && matches!(self.profile.defaults_mode, DefaultsMode::Moves { .. })
+            && self
+                .settings
+                .defaults_mode
+                .as_ref()
+                .is_some_and(|mode| !mode.is_empty() && !mode.eq_ignore_ascii_case("legacy"));
+        Ok(match (self.profile.default_is_global, moved) {
+            (true, true) => {
                 if self.profile.certainty != Certainty::Tested {
                     self.at_most(Certainty::Memory);
                 }
                 (false, Reason::DefaultsMode)
-            } else if self.profile.default_is_global {
-                (true, Reason::DefaultGlobal)
-            } else {
-                (false, Reason::DefaultRegional)
-            },
-        )
+            }
+            (true, false) => (true, Reason::DefaultGlobal),
+            (false, _) => (false, Reason::DefaultRegional),
+        })
     }
 
-    fn decide(&mut self, region: Option<&str>) -> (Outcome, Reason) {
-        let custom = self.custom_endpoint();
+    /// Goes through the checks in the order in which the family makes them.
+    fn decide(&mut self, region: Option<&str>) -> Decision {
+        let decided = match self.sdk.family {
+            Family::JsV2 => self.decide_js_v2(region),
+            Family::JsV3 => self.decide_js_v3(region),
+            Family::Botocore | Family::CliV1 | Family::CliV2 => self.decide_botocore(region),
+            _ => self.decide_other(region),
+        };
+        decided.unwrap_or_else(|refused| refused)
+    }
+
+    fn decide_botocore(&mut self, region: Option<&str>) -> Result<Decision, Decision> {
+        if let Some(region) = region.filter(|r| !r.is_empty() && !is_botocore_region(r)) {
+            return Err(fail(
+                self.sdk.error(
+                    "InvalidRegionError",
+                    &format!("Provided region_name '{region}' doesn't match a supported format."),
+                ),
+                BlastRadius::EveryClient,
+                Reason::RegionIsInvalid,
+            ));
+        }
+        self.check_defaults_mode()?;
+        let custom = self.settings.endpoint.clone();
+        if let Some((url, _)) = custom
+            .as_ref()
+            .filter(|(url, _)| !hosts::is_url(&self.profile, url))
+        {
+            return Err(self.invalid_endpoint(url));
+        }
         let wanted = self.wanted();
-        if let Err(value) = &wanted {
-            // botocore before 1.28 looks at the variable only when it has to find the endpoint itself.
-            let not_looked_at = custom.is_some()
-                && self.profile.blast_radius == BlastRadius::StsClients
-                && matches!(self.sdk.family, Family::Botocore | Family::CliV1);
-            if !not_looked_at {
-                return self.fail(
-                    refusal(self.sdk.family, value),
-                    self.profile.blast_radius,
-                    Reason::VariableRefused,
-                );
+        let (global, who) = match wanted {
+            Ok(wanted) => wanted,
+            // Before 1.28 the variable is looked at only when the endpoint is to be found.
+            Err(_) if custom.is_some() && self.profile.blast_radius == BlastRadius::StsClients => {
+                (false, Reason::VariableRefused)
             }
-        }
-        let (global, who) = wanted.unwrap_or((false, Reason::VariableRefused));
-
-        if let Some(region) = region.filter(|r| !is_host_label(r)) {
-            return self.invalid_region(region);
-        }
-        let (region, pseudo_fips) = match region.and_then(fips_pseudo_region) {
-            Some(real) => (Some(real), true),
-            None => (region, false),
+            Err(refused) => return Err(refused),
         };
-        let on = |value: Option<&String>| Environment::is_on(value);
-        let fips = pseudo_fips || (self.profile.reads_variants && on(self.environment.use_fips.as_ref()));
-        let dual_stack = self.profile.reads_variants && on(self.environment.use_dual_stack.as_ref());
-
         if let Some((url, reason)) = custom {
-            return self.custom(&url, reason, region, fips, dual_stack);
-        }
-        let Some(region) = region else {
-            return self.no_region(global);
-        };
-        let moved_everywhere = global
-            && self.profile.legacy_is_everywhere
-            && Partition::of_region(region).has_global_sts()
-            && !fips
-            && !dual_stack;
-        let effective = if moved_everywhere { AWS_GLOBAL } else { region };
-        let request = StsRequest {
-            region: Some(effective),
-            use_global: global,
-            fips,
-            dual_stack,
-            endpoint: None,
-        };
-        match resolve_sts(&request) {
-            Err(error) => self.fail(error.to_string(), BlastRadius::StsClients, Reason::Conflict),
-            Ok(resolved) => {
-                let reason = match resolved.class {
-                    StsClass::Fips => Reason::Fips,
-                    StsClass::DualStack => Reason::DualStack,
-                    StsClass::Global if region == AWS_GLOBAL => {
-                        if self.profile.legacy_is_everywhere {
-                            self.at_most(Certainty::Memory);
-                        }
-                        Reason::RegionIsGlobal
-                    }
-                    StsClass::Regional if who == Reason::VariableLegacy => Reason::LegacyNotForRegion,
-                    StsClass::Regional if who == Reason::DefaultGlobal => Reason::DefaultGlobalNotForRegion,
-                    _ => who,
-                };
-                (
-                    Outcome::Endpoint(Endpoint {
-                        host: host_of(&resolved.url),
-                        url: resolved.url,
-                        signing_region: resolved.signing_region,
-                        class: resolved.class,
-                    }),
-                    reason,
-                )
-            }
-        }
-    }
-
-    fn invalid_region(&mut self, region: &str) -> (Outcome, Reason) {
-        self.at_most(Certainty::Memory);
-        let text = match self.sdk.family {
-            Family::Botocore | Family::CliV1 | Family::CliV2 => format!(
-                "InvalidRegionError: Provided region_name '{region}' doesn't match a supported format."
-            ),
-            _ => format!("`{region}` cannot stand in a host name"),
-        };
-        self.fail(text, BlastRadius::EveryClient, Reason::RegionIsInvalid)
-    }
-
-    fn custom(
-        &mut self,
-        url: &str,
-        reason: Reason,
-        region: Option<&str>,
-        fips: bool,
-        dual_stack: bool,
-    ) -> (Outcome, Reason) {
-        let (fips, dual_stack) = if self.profile.has_rule_set {
-            (fips, dual_stack)
-        } else {
-            if fips || dual_stack {
-                self.at_most(Certainty::Memory);
-            }
-            (false, false)
-        };
-        let Some(region) = region else {
-            let text = self
-                .profile
-                .endpoint_without_region
-                .or(match self.profile.without_region {
-                    WithoutRegion::Fails { text, .. } => Some(text),
-                    WithoutRegion::Global | WithoutRegion::Assumes(_) => None,
-                });
-            return match text {
-                Some(text) => self.fail(text, BlastRadius::StsClients, Reason::NoRegion),
-                None => {
-                    // Go v1 without a region: its resolver takes the global endpoint's scope.
-                    self.at_most(Certainty::Memory);
-                    self.custom(url, reason, Some(GLOBAL_SIGNING_REGION), fips, dual_stack)
+            let real = region.and_then(fips_pseudo_region).or(region);
+            return match (real, self.call) {
+                (Some(region), _) => Ok(at_url(&url, region, reason)),
+                (None, Call::Credentials) => Ok(at_url(&url, AWS_GLOBAL, reason)),
+                (None, Call::Program) => {
+                    let text = self.profile.endpoint_without_region.unwrap_or_default();
+                    Err(fail(text, BlastRadius::StsClients, Reason::NoRegion))
                 }
             };
+        }
+        if region == Some("") {
+            let name = if self.settings.fips { "sts-fips" } else { "sts" };
+            return Err(self.invalid_endpoint(&format!("https://{name}..amazonaws.com")));
+        }
+        self.by_rules(region.unwrap_or(AWS_GLOBAL), region.is_none(), global, who)
+    }
+
+    fn decide_js_v3(&mut self, region: Option<&str>) -> Result<Decision, Decision> {
+        let Some(region) = region else {
+            return Ok(self.no_region(false));
         };
-        let request = StsRequest {
-            region: Some(region),
-            use_global: false,
-            fips,
-            dual_stack,
-            endpoint: Some(url),
-        };
-        match resolve_sts(&request) {
-            Err(error) => {
-                self.at_most(Certainty::Read);
-                self.fail(error.to_string(), BlastRadius::StsClients, Reason::Conflict)
+        self.check_defaults_mode()?;
+        let version = self.sdk.version();
+        let is_at_least = |at_least| version.is_none_or(|v| v >= at_least);
+        let invalid = |text: String| Err(fail(text, BlastRadius::EveryClient, Reason::RegionIsInvalid));
+        let bad_label = !region.is_empty() && !is_host_label(region);
+        // Measured in 3.310.0, 3.654.0 and 3.1174.0; nobody looked between them.
+        if is_at_least(Version(3, 655, 0)) && (region.is_empty() || bad_label) {
+            return invalid(format!(
+                "Error: Region not accepted: region=\"{region}\" is not a valid hostname component."
+            ));
+        }
+        if bad_label {
+            return invalid("ERR_INVALID_URL: Invalid URL".to_owned());
+        }
+        if region.is_empty() && is_at_least(Version(3, 311, 0)) {
+            return invalid("Error: expected `region` to be configured for `aws.auth#sigv4`".to_owned());
+        }
+        let (_, who) = self.wanted()?;
+        let pseudo = fips_pseudo_region(region);
+        // The client for the exchange is given the real region and not the wish for FIPS.
+        let fips = self.settings.fips || (pseudo.is_some() && self.call == Call::Program);
+        let region = pseudo.unwrap_or(region);
+        self.settings.fips = fips;
+        if let Some((url, reason)) = self.settings.endpoint.clone() {
+            if fips || self.settings.dual_stack {
+                return Err(self.conflict());
             }
-            Ok(resolved) => (
-                Outcome::Endpoint(Endpoint {
-                    host: host_of(url),
-                    url: resolved.url,
-                    signing_region: resolved.signing_region,
-                    class: StsClass::Custom,
-                }),
-                reason,
-            ),
+            if !hosts::is_url(&self.profile, &url) {
+                let text = "ERR_INVALID_URL: Invalid URL";
+                return Err(fail(text, BlastRadius::StsClients, Reason::EndpointIsInvalid));
+            }
+            return Ok(at_url(&lower_host(&url), region, reason));
+        }
+        if region == AWS_GLOBAL && !fips && !self.settings.dual_stack && is_at_least(Version(3, 655, 0)) {
+            return Err(fail(
+                "Error: @aws-sdk/core::resolveAwsSdkSigV4Config - `credentials` not provided and no \
+                 credentialDefaultProvider was configured.",
+                BlastRadius::StsCalls,
+                Reason::RegionIsGlobal,
+            ));
+        }
+        self.by_rules(region, false, false, who)
+    }
+
+    fn decide_js_v2(&mut self, region: Option<&str>) -> Result<Decision, Decision> {
+        let (global, who) = self.wanted()?;
+        let region = region.filter(|region| !region.is_empty());
+        let variants = self.settings.fips || self.settings.dual_stack;
+        let custom = self.settings.endpoint.clone();
+        let Some(region) = region else {
+            return Ok(self.no_region(global && !variants && custom.is_none()));
+        };
+        let real = fips_pseudo_region(region);
+        self.settings.fips |= real.is_some();
+        let region = hosts::js_v2_region(real.unwrap_or(region));
+        if let Some((url, reason)) = custom {
+            return Ok(at_url(&url, region, reason));
+        }
+        let variants = self.settings.fips || self.settings.dual_stack;
+        if global && !variants && hosts::js_v2_partition(region).is_none() {
+            let reason = if region == GLOBAL_SIGNING_REGION && self.region_is(AWS_GLOBAL) {
+                Reason::RegionIsGlobal
+            } else {
+                who
+            };
+            return Ok((Outcome::Endpoint(global_endpoint()), reason));
+        }
+        self.by_rules(region, false, global, who)
+    }
+
+    fn region_is(&self, wanted: &str) -> bool {
+        self.settings
+            .region
+            .as_ref()
+            .is_some_and(|(region, _)| region == wanted)
+    }
+
+    /// The families that nobody ran, and Rust and Go v1, which were run with ordinary settings.
+    fn decide_other(&mut self, region: Option<&str>) -> Result<Decision, Decision> {
+        let (global, who) = self.wanted()?;
+        if let Some(region) = region.filter(|r| !is_host_label(r)) {
+            self.at_most(Certainty::Memory);
+            let text = format!("`{region}` cannot stand in a host name");
+            return Err(fail(text, BlastRadius::EveryClient, Reason::RegionIsInvalid));
+        }
+        let pseudo = region.and_then(fips_pseudo_region);
+        self.settings.fips |= pseudo.is_some();
+        let region = pseudo.or(region);
+        if let Some((url, reason)) = self.settings.endpoint.clone() {
+            if reason != Reason::EndpointInCode && self.profile.certainty != Certainty::Tested {
+                self.at_most(Certainty::Documented);
+            }
+            return self.custom(&url, reason, region);
+        }
+        let Some(region) = region else {
+            return Ok(self.no_region(global));
+        };
+        let variants = self.settings.fips || self.settings.dual_stack;
+        if global
+            && self.profile.legacy_is_everywhere
+            && !variants
+            && Partition::of_region(region).has_global_sts()
+        {
+            return Ok((Outcome::Endpoint(global_endpoint()), who));
+        }
+        self.by_rules(region, false, global, who)
+    }
+
+    fn custom(&mut self, url: &str, reason: Reason, region: Option<&str>) -> Result<Decision, Decision> {
+        if self.settings.fips || self.settings.dual_stack {
+            if self.profile.has_rule_set {
+                self.at_most(Certainty::Read);
+                return Err(self.conflict());
+            }
+            self.at_most(Certainty::Memory);
+        }
+        match (region, self.profile.without_region) {
+            (Some(region), _) => Ok(at_url(url, region, reason)),
+            (None, WithoutRegion::Fails { text, .. }) => {
+                Err(fail(text, BlastRadius::StsClients, Reason::NoRegion))
+            }
+            (None, WithoutRegion::Global | WithoutRegion::Assumes(_)) => {
+                // Go v1 without a region: its resolver takes the global endpoint's scope.
+                self.at_most(Certainty::Memory);
+                Ok(at_url(url, GLOBAL_SIGNING_REGION, reason))
+            }
         }
     }
 
-    fn no_region(&mut self, global: bool) -> (Outcome, Reason) {
+    fn check_defaults_mode(&self) -> Result<(), Decision> {
+        let checked = matches!(
+            self.profile.defaults_mode,
+            DefaultsMode::Checked | DefaultsMode::Moves { checked: true }
+        );
+        match self.settings.defaults_mode.as_deref().filter(|_| checked) {
+            Some(mode) => refused_defaults_mode(self.sdk, mode).map_or(Ok(()), |text| {
+                Err(fail(text, BlastRadius::EveryClient, Reason::DefaultsModeRefused))
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn invalid_endpoint(&self, url: &str) -> Decision {
+        let reason = if self.settings.endpoint.is_some() {
+            Reason::EndpointIsInvalid
+        } else {
+            Reason::RegionIsInvalid
+        };
+        let text = self.sdk.error("ValueError", &format!("Invalid endpoint: {url}"));
+        fail(text, BlastRadius::StsClients, reason)
+    }
+
+    fn conflict(&self) -> Decision {
+        let what = if self.settings.fips { "FIPS" } else { "Dualstack" };
+        let text = format!("Invalid Configuration: {what} and custom endpoint are not supported");
+        let text = match self.sdk.family {
+            Family::JsV3 => format!("EndpointError: {text}"),
+            _ => text,
+        };
+        fail(text, BlastRadius::StsClients, Reason::Conflict)
+    }
+
+    /// What AWS's rules give for a region; `assumed` when it stands for none.
+    fn by_rules(
+        &mut self,
+        region: &str,
+        assumed: bool,
+        global: bool,
+        who: Reason,
+    ) -> Result<Decision, Decision> {
+        let (pseudo_fips, region) = match fips_pseudo_region(region) {
+            Some(real) if self.sdk.family != Family::JsV3 => (true, real),
+            _ => (false, region),
+        };
+        let (fips, dual_stack) = (self.settings.fips || pseudo_fips, self.settings.dual_stack);
+        if !fips && !dual_stack && (region == AWS_GLOBAL || (global && is_legacy_global(region))) {
+            let reason = match region {
+                AWS_GLOBAL if assumed => Reason::NoRegion,
+                AWS_GLOBAL => Reason::RegionIsGlobal,
+                _ => who,
+            };
+            return Ok((Outcome::Endpoint(global_endpoint()), reason));
+        }
+        let host = hosts::host(self.sdk, region, fips, dual_stack)
+            .map_err(|text| fail(text, BlastRadius::StsClients, Reason::Conflict))?;
+        let (class, reason) = match (fips, dual_stack, who) {
+            (true, ..) => (StsClass::Fips, Reason::Fips),
+            (false, true, _) => (StsClass::DualStack, Reason::DualStack),
+            (false, false, Reason::VariableLegacy) => (StsClass::Regional, Reason::LegacyNotForRegion),
+            (false, false, Reason::DefaultGlobal) => (StsClass::Regional, Reason::DefaultGlobalNotForRegion),
+            (false, false, who) => (StsClass::Regional, who),
+        };
+        // botocore takes the scope of `aws-global` for its variants, too.
+        let signing = match region {
+            AWS_GLOBAL if self.sdk.family.carries_botocore() => GLOBAL_SIGNING_REGION,
+            region => region,
+        };
+        let host = match self.sdk.family {
+            Family::JsV3 => host.to_ascii_lowercase(),
+            _ => host,
+        };
+        let endpoint = Endpoint::at(format!("https://{host}"), signing, class);
+        Ok((Outcome::Endpoint(endpoint), reason))
+    }
+
+    fn no_region(&mut self, global: bool) -> Decision {
         match self.profile.without_region {
             WithoutRegion::Fails { text, unless_global } if !(unless_global && global) => {
-                self.fail(text, BlastRadius::StsClients, Reason::NoRegion)
+                fail(text, BlastRadius::StsClients, Reason::NoRegion)
             }
-            _ => (
-                Outcome::Endpoint(Endpoint {
-                    host: crate::partition::GLOBAL_STS_HOST.to_owned(),
-                    url: format!("https://{}", crate::partition::GLOBAL_STS_HOST),
-                    signing_region: GLOBAL_SIGNING_REGION.to_owned(),
-                    class: StsClass::Global,
-                }),
-                Reason::NoRegion,
-            ),
+            _ => (Outcome::Endpoint(global_endpoint()), Reason::NoRegion),
         }
     }
 
@@ -736,16 +460,52 @@ impl Asked<'_> {
     }
 }
 
-/// The host of a URL, without user, port and path; the whole text if it is no URL.
-fn host_of(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = if host.starts_with('[') {
-        host.split_once(']')
-            .map_or(host, |(name, _)| name.trim_start_matches('['))
-    } else {
-        host.split_once(':').map_or(host, |(name, _)| name)
-    };
-    host.to_ascii_lowercase()
+fn fail(text: impl Into<String>, blast_radius: BlastRadius, reason: Reason) -> Decision {
+    (
+        Outcome::Failure(Failure {
+            text: text.into(),
+            blast_radius,
+        }),
+        reason,
+    )
+}
+
+fn at_url(url: &str, region: &str, reason: Reason) -> Decision {
+    (
+        Outcome::Endpoint(Endpoint::at(url, region, StsClass::Custom)),
+        reason,
+    )
+}
+
+fn global_endpoint() -> Endpoint {
+    Endpoint::at(
+        format!("https://{GLOBAL_STS_HOST}"),
+        GLOBAL_SIGNING_REGION,
+        StsClass::Global,
+    )
+}
+
+/// JavaScript parses URLs, which makes hosts lower case.
+fn lower_host(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let (host, path) = rest.split_at(end);
+            format!(
+                "{}://{}{path}",
+                scheme.to_ascii_lowercase(),
+                host.to_ascii_lowercase()
+            )
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// botocore's own check of a region's name.
+fn is_botocore_region(region: &str) -> bool {
+    region.len() <= 63
+        && !region.starts_with('-')
+        && !region.ends_with('-')
+        && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !region.bytes().all(|b| b.is_ascii_digit())
 }

@@ -655,7 +655,7 @@ impl PredictionReport {
     pub(crate) fn new(prediction: &Prediction) -> Self {
         let form = match &prediction.predicted {
             Predicted::Form(form) => Some(form),
-            Predicted::Error(_) | Predicted::Never => None,
+            Predicted::Error(_) | Predicted::DecidedByFile | Predicted::Never => None,
         };
         Self {
             sdk: prediction.sdk.id(),
@@ -669,7 +669,7 @@ impl PredictionReport {
             url: form.map(Form::template),
             error: match &prediction.predicted {
                 Predicted::Error(text) => Some(text.clone()),
-                Predicted::Form(_) | Predicted::Never => None,
+                Predicted::Form(_) | Predicted::DecidedByFile | Predicted::Never => None,
             },
             reason: prediction.why.id(),
             message: prediction.why.sentence(),
@@ -761,6 +761,12 @@ pub(crate) fn prediction_table(predictions: &[Prediction], wide: bool) -> Table 
                 form.signature.to_string(),
                 form.scope_region.clone().unwrap_or_else(|| "-".to_owned()),
                 format!("{}{}", form.host, form.path),
+            ]),
+            Predicted::DecidedByFile => row.extend([
+                "unknown".to_owned(),
+                "-".to_owned(),
+                "-".to_owned(),
+                "-".to_owned(),
             ]),
             Predicted::Error(text) => {
                 row.extend(["error".to_owned(), "-".to_owned(), "-".to_owned(), text.clone()]);

@@ -299,7 +299,7 @@ impl AnswerReport {
         let endpoint = answer.endpoint();
         let (error, blast_radius) = match &answer.outcome {
             Outcome::Failure(failure) => (Some(failure.text.clone()), Some(failure.blast_radius.id())),
-            Outcome::Endpoint(_) => (None, None),
+            Outcome::Endpoint(_) | Outcome::DecidedByFile => (None, None),
         };
         let (expected_region, refusal) = match &answer.signed_calls {
             SignedCalls::Refused { expected } => (

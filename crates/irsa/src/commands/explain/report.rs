@@ -130,9 +130,7 @@ impl ExplainedContainer {
         values: Option<[Option<&str>; 2]>,
     ) -> Self {
         let environment = &facts.environment;
-        let ask = |environment: &Environment, sdk: Sdk| {
-            sdk::sts(sdk, environment, Code::default(), Call::Credentials)
-        };
+        let ask = |environment: &Environment, sdk: Sdk| sdk::sts(sdk, environment, code, Call::Credentials);
         let answers: Vec<Answer> = sdks.iter().map(|sdk| ask(environment, *sdk)).collect();
         let program: Vec<Answer> = if code == Code::default() {
             Vec::new()

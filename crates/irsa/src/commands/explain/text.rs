@@ -215,6 +215,7 @@ fn deed(row: &Row<'_>) -> String {
             let example = if row.sdks.len() > 1 { ", for example" } else { "" };
             format!("error{example}: {}", failure.text)
         }
+        Outcome::DecidedByFile => format!("unknown: {}", row.answer.reason.sentence()),
     }
 }
 
@@ -376,6 +377,7 @@ impl<W: Write> Page<'_, W> {
             let form = match &prediction.predicted {
                 Predicted::Form(form) => form.word(),
                 Predicted::Error(_) => "error",
+                Predicted::DecidedByFile => "unknown",
                 Predicted::Never => continue,
             };
             match forms.iter_mut().find(|(known, _)| *known == form) {
