@@ -91,3 +91,18 @@ fn check_says_where_the_input_is_wrong() {
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("no Kubernetes object"), "{}", run.text());
 }
+
+#[test]
+fn check_says_when_there_is_nothing_to_check() {
+    let stage = stage();
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let run = stage.run_with("check -f - --region us-west-2", manifest);
+    assert_eq!(run.code, Some(0), "{}", run.text());
+    assert!(
+        run.stderr.contains("nothing to check: none of 1 object"),
+        "{}",
+        run.text()
+    );
+    let run = stage.run("check -f k8s/app.yaml --region us-west-2");
+    assert!(!run.stderr.contains("nothing to check"), "{}", run.text());
+}

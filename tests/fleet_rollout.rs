@@ -1,6 +1,4 @@
-//! `irsa rollout`: every kind of workload, disruption budgets, interruption, and the way back.
-
-use std::time::Duration;
+//! `irsa rollout`: every kind of workload, disruption budgets, interruption, failures, and undo.
 
 use crate::common::eventually;
 use crate::fleet_stage::{Stage, deployment, transcript};
@@ -33,13 +31,20 @@ fn rollout_recreates_what_is_stale_verifies_it_and_has_nothing_left_to_do() {
     assert_eq!(stage.values("app=web"), ["regional"; 3]);
     transcript!("rollout_of_nothing", stage.run("rollout -n NAMESPACE --yes"));
 
+    let run = stage.run("rollout --undo undo.json --dry-run");
+    assert_eq!(run.code, Some(2), "{}", run.text());
+    assert!(
+        run.stderr.contains("irsa set --undo FILE --dry-run=server"),
+        "{}",
+        run.text()
+    );
     let run = stage.run("rollout --undo undo.json --yes");
     assert_eq!(run.code, Some(0), "{}", run.text());
     assert_eq!(stage.values("app=web"), ["legacy"; 3]);
 }
 
 #[test]
-fn what_does_not_roll_is_evicted_and_what_cannot_be_made_anew_is_named() {
+fn workloads_that_do_not_roll_are_evicted_and_pods_that_cannot_be_recreated_are_named() {
     let stage = Stage::new();
     stage.account("mine", Some("false"));
     // Evicted: a StatefulSet that does not roll by itself, and a Deployment that Argo CD keeps.
@@ -78,12 +83,22 @@ spec:
     );
     let run = stage.run("rollout -n NAMESPACE --yes");
     assert_eq!(run.code, Some(0), "{}", run.text());
+    // The end says which stale pods remain.
+    assert!(
+        run.stderr.contains("2 stale pods not recreated: left-"),
+        "{}",
+        run.text()
+    );
     assert_eq!(stage.values("app=sets"), ["regional"; 2]);
     assert_eq!(stage.values("app=guarded"), ["regional"]);
     assert_eq!(stage.values("app=left"), ["legacy"]);
     // Evicting changes no template: nothing for Argo CD to report.
     let template = stage.k("get deployment guarded -o jsonpath={.spec.template.metadata.annotations}");
     assert_eq!(template, "");
+
+    let run = stage.run("rollout -n NAMESPACE --yes --fail-on-remaining -o json");
+    assert_eq!(run.code, Some(1), "{}", run.text());
+    assert_eq!(run.json()["remaining"], 2);
 
     let run = stage.run("rollout -n NAMESPACE -l app=plain --recreate-bare-pods --yes");
     assert_eq!(run.code, Some(0), "{}", run.text());
@@ -174,7 +189,7 @@ fn nothing_is_restarted_when_the_proof_fails() {
 }
 
 #[test]
-fn an_interrupted_rollout_goes_on_where_it_was() {
+fn an_interrupted_rollout_continues_where_it_stopped() {
     let stage = Stage::new();
     stage.account("slow", Some("false"));
     stage.deployment("slow", "slow", 2, "");
@@ -189,8 +204,6 @@ fn an_interrupted_rollout_goes_on_where_it_was() {
         "-p",
         r#"{"spec":{"minReadySeconds":3}}"#,
     ]);
-    // Timestamps of the cluster have seconds: the restart must lie after the choice.
-    std::thread::sleep(Duration::from_millis(1100));
     let child = stage
         .command(&["rollout", "-n", &stage.namespace, "--yes"])
         .stdout(std::process::Stdio::piped())
@@ -212,7 +225,10 @@ fn an_interrupted_rollout_goes_on_where_it_was() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("interrupted"), "{stderr}");
+    assert!(
+        stderr.contains("interrupted; the cluster continues the rolling update"),
+        "{stderr}"
+    );
 
     let first = restarted();
     let run = stage.run("rollout -n NAMESPACE --yes");
@@ -224,4 +240,57 @@ fn an_interrupted_rollout_goes_on_where_it_was() {
     );
     assert_eq!(restarted(), first, "it was not restarted a second time");
     assert_eq!(stage.values("app=slow"), ["regional"; 2]);
+}
+
+#[test]
+fn a_workload_that_fails_does_not_stop_the_others_unless_asked_to() {
+    let stage = Stage::new();
+    stage.account("mine", Some("false"));
+    // In this order: a workload whose new pods would not be mutated, and one that is fine.
+    stage.deployment("broken", "mine", 1, "");
+    stage.deployment("web", "mine", 1, "");
+    let skip = r#"{"spec":{"minReadySeconds":600,"progressDeadlineSeconds":601,"template":{"metadata":{"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":"true"}}}}}"#;
+    stage.kubectl(&[
+        "-n",
+        &stage.namespace,
+        "patch",
+        "deployment",
+        "broken",
+        "--type=merge",
+        "-p",
+        skip,
+    ]);
+    stage.run("set regional -n NAMESPACE mine --yes --undo-file undo.json");
+
+    let run = stage.run("rollout -n NAMESPACE --yes --fail-fast -o json");
+    assert_eq!(run.code, Some(1), "{}", run.text());
+    let results = |run: &crate::fleet_stage::Transcript| -> Vec<String> {
+        let json = run.json();
+        let workloads = json["workloads"].as_array().unwrap().iter();
+        workloads
+            .map(|workload| {
+                format!(
+                    "{}: {}",
+                    workload["workload"].as_str().unwrap(),
+                    workload["result"].as_str().unwrap()
+                )
+            })
+            .collect()
+    };
+    assert_eq!(
+        results(&run),
+        ["deployment/broken: failed", "deployment/web: not-started"]
+    );
+    assert_eq!(stage.values("app=web"), ["legacy"]);
+
+    let run = stage.run("rollout -n NAMESPACE --yes -o json");
+    assert_eq!(run.code, Some(1), "{}", run.text());
+    assert_eq!(
+        results(&run),
+        ["deployment/broken: failed", "deployment/web: verified"]
+    );
+    assert_eq!(stage.values("app=web"), ["regional"]);
+
+    let run = stage.run("rollout -n NAMESPACE --yes --exclude deployment/broken");
+    assert_eq!(run.code, Some(0), "{}", run.text());
 }

@@ -1,4 +1,4 @@
-//! `irsa set`: a plan, a question, an undo file, and respect for whoever else manages the annotation.
+//! `irsa set`: a plan, a question, an undo file, and respect for tools that manage the annotation.
 
 use crate::fleet_stage::{ROLE, Stage, transcript};
 
@@ -77,9 +77,52 @@ metadata:
         run.text()
     );
     assert_eq!(annotation(&stage, "by-tool"), "false");
+    // If one is in conflict, none is written, and there is nothing to undo.
+    let before = undo_files(&stage);
+    let run = stage.run("set global -n NAMESPACE by-hand by-tool --yes");
+    assert_eq!(run.code, Some(0), "by-tool is global already: {}", run.text());
+    let run = stage.run("set regional -n NAMESPACE by-hand by-tool --yes");
+    assert_eq!(run.code, Some(2), "{}", run.text());
+    assert_eq!(annotation(&stage, "by-hand"), "false");
+    assert_eq!(
+        undo_files(&stage),
+        before + 1,
+        "only the change that was made has an undo file"
+    );
+    // A dry run shows the conflict, too.
+    for dry_run in ["client", "server"] {
+        let run = stage.run(&format!(
+            "set regional -n NAMESPACE by-hand by-tool --dry-run={dry_run} -o json"
+        ));
+        assert_eq!(run.code, Some(1), "{}", run.text());
+        let changes = &run.json()["changes"];
+        assert_eq!(changes[1]["result"], "conflict", "{}", run.text());
+        assert_eq!(changes[1]["managedBy"][0], "kubectl-client-side-apply");
+    }
+    let run = stage.run("set regional -n NAMESPACE by-hand by-tool --yes --skip-conflicts");
+    assert_eq!(run.code, Some(1), "{}", run.text());
+    assert_eq!(annotation(&stage, "by-hand"), "true");
+    assert_eq!(annotation(&stage, "by-tool"), "false");
     let run = stage.run("set regional -n NAMESPACE by-tool --yes --force-conflicts --undo-file forced.json");
     assert_eq!(run.code, Some(0), "{}", run.text());
     assert_eq!(annotation(&stage, "by-tool"), "true");
+}
+
+fn undo_files(stage: &Stage) -> usize {
+    let entries = std::fs::read_dir(stage.folder.path()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("irsa-undo-")).count()
+}
+
+#[test]
+fn changes_within_one_second_have_an_undo_file_each() {
+    let stage = Stage::new();
+    stage.account("web", None);
+    for (index, wish) in ["regional", "global", "default"].into_iter().enumerate() {
+        let run = stage.run(&format!("set {wish} -n NAMESPACE web --yes"));
+        assert_eq!(run.code, Some(0), "{}", run.text());
+        assert_eq!(undo_files(&stage), index + 1);
+    }
 }
 
 #[test]

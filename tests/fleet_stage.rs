@@ -1,7 +1,12 @@
-//! Where the tests of the fleet commands play: a namespace of a lab, or of the cluster that IRSA_TEST_KUBECONFIG names.
+//! Where the tests of the fleet commands run: in a namespace of a lab, or of the cluster that `IRSA_TEST_KUBECONFIG` names.
 //!
-//! On an existing cluster, which must run the irsa webhook, each test makes a namespace of its own and removes it.
-//! Transcripts are the same on both: what differs from cluster to cluster is filtered out of them.
+//! An existing cluster must run the irsa webhook with regional as the default; the user needs cluster-admin. Each test
+//! creates a namespace and deletes it. Transcripts are the same on both: what differs from cluster to cluster is filtered
+//! out of them, such as the region, the source of the default, and host names.
+//!
+//! ```console
+//! $ IRSA_TEST_KUBECONFIG=~/.kube/config cargo nextest run -p irsa --test whole -E 'test(fleet_)'
+//! ```
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -21,6 +26,8 @@ pub struct Stage {
     lab: Option<Lab>,
     kubeconfig: PathBuf,
     pub namespace: String,
+    /// The region of an existing cluster's nodes.
+    region: Option<String>,
     /// A folder to work in, for undo files.
     pub folder: TempDir,
 }
@@ -34,9 +41,10 @@ impl Stage {
             (None, Some(path)) => path,
             (None, None) => unreachable!("one of the two is there"),
         };
-        let stage = Self {
+        let mut stage = Self {
             lab,
             kubeconfig,
+            region: None,
             namespace: format!(
                 "irsa-test-{:07}-{:02}",
                 std::process::id(),
@@ -45,7 +53,30 @@ impl Stage {
             folder: TempDir::new().unwrap(),
         };
         stage.kubectl(&["create", "namespace", &stage.namespace]);
+        if stage.lab.is_none() {
+            let region = r"jsonpath={.items[0].metadata.labels.topology\.kubernetes\.io/region}";
+            let region = stage.kubectl(&["get", "nodes", "-o", region]);
+            stage.region = Some(region).filter(|region| !region.is_empty());
+        }
         stage
+    }
+
+    /// Writes a kubeconfig for the same cluster with another user.
+    pub fn write_kubeconfig_with_token(
+        &self,
+        path: &std::path::Path,
+        user: &str,
+        context: &str,
+        token: &str,
+    ) {
+        let text = self.kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"]);
+        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let cluster = config["clusters"][0]["name"].clone();
+        config["users"] = serde_json::json!([{"name": user, "user": {"token": token}}]);
+        config["contexts"] =
+            serde_json::json!([{"name": context, "context": {"cluster": cluster, "user": user}}]);
+        config["current-context"] = context.into();
+        std::fs::write(path, config.to_string()).unwrap();
     }
 
     /// `kubectl ARGS`, which must succeed.
@@ -135,18 +166,29 @@ impl Stage {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
             namespace: self.namespace.clone(),
+            region: self.region.clone(),
         }
     }
 
-    /// The value of AWS_STS_REGIONAL_ENDPOINTS in every pod with a label.
+    /// The value of AWS_STS_REGIONAL_ENDPOINTS in every pod with a label that is not terminating.
     pub fn values(&self, label: &str) -> Vec<String> {
-        self.k(&format!(
-            "get pods -l {label} --field-selector=status.phase=Running -o \
-             jsonpath={{range.items[*]}}{{.spec.containers[0].env[?(@.name==\"AWS_STS_REGIONAL_ENDPOINTS\")].value}}{{\"\\n\"}}{{end}}"
-        ))
-        .lines()
-        .map(str::to_owned)
-        .collect()
+        let text = self.k(&format!(
+            "get pods -l {label} --field-selector=status.phase=Running -o json"
+        ));
+        let list: serde_json::Value = serde_json::from_str(&text).unwrap();
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+            .filter_map(|pod| {
+                let variables = pod["spec"]["containers"][0]["env"].as_array()?;
+                let variable = variables
+                    .iter()
+                    .find(|variable| variable["name"] == "AWS_STS_REGIONAL_ENDPOINTS")?;
+                Some(variable["value"].as_str()?.to_owned())
+            })
+            .collect()
     }
 }
 
@@ -193,6 +235,7 @@ pub struct Transcript {
     pub stdout: String,
     pub stderr: String,
     namespace: String,
+    region: Option<String>,
 }
 
 impl Transcript {
@@ -203,7 +246,12 @@ impl Transcript {
             "$ irsa {}\nexit code {code}\n----- stdout\n{}----- stderr\n{}",
             self.line, self.stdout, self.stderr
         );
-        text.replace(&self.namespace, "NAMESPACE")
+        let text = text.replace(&self.namespace, "NAMESPACE");
+        // The snapshots show the region of the lab.
+        match &self.region {
+            Some(region) => text.replace(region.as_str(), "us-west-2"),
+            None => text,
+        }
     }
 
     pub fn json(&self) -> serde_json::Value {
@@ -217,11 +265,13 @@ macro_rules! transcript {
         insta::with_settings!({
             filters => vec![
                 (r"https://[0-9a-zA-Z.\-]+(:\d+)?", "https://SERVER"),
+                // The default of the cluster, which is that of the lab's platform in the snapshots.
+                (r"regional \((flag|unset)\)", "regional (platform)"),
                 (r"(?m)^\S+( \(https://SERVER\))? · Kubernetes \S+ ·", "CONTEXT$1 · Kubernetes VERSION ·"),
                 (r"webhook [a-z\-]+ \([^)]*\)", "webhook WEBHOOK"),
                 (r"\d+ service accounts, ", "N service accounts, "),
                 (r"(web|sets|left|mine|plain|guarded|slow)-[0-9a-f]{8,10}-[a-z0-9]{5}", "$1-POD"),
-                (r"irsa-undo-\d{8}T\d{6}Z\.json", "irsa-undo-TIME.json"),
+                (r"irsa-undo-\d{8}T\d{6}Z(-\d+)?\.json", "irsa-undo-TIME.json"),
                 (r" in \d+(\.\d+)?(ms|s)\b", " in TIME"),
                 // Widths of columns follow the names that are filtered out.
                 (r" {3,}", "   "),

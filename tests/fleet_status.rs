@@ -206,3 +206,99 @@ fn the_doctor_recognises_errors_without_a_cluster() {
     let run = stage.run_with("doctor --error -", "all is well");
     assert_eq!(run.code, Some(1));
 }
+
+#[test]
+fn names_and_namespaces_that_do_not_exist_are_errors() {
+    let stage = Stage::new();
+    stage.account("web", Some("true"));
+    for line in [
+        "status -n NAMESPACE nobody",
+        "status -n NAMESPACE web nobody",
+        "status -A nobody",
+        "status NAMESPACE/nobody -A",
+        "rollout -n NAMESPACE nobody",
+        "rollout -n NAMESPACE web nobody --yes",
+        "set regional -n NAMESPACE nobody --yes",
+    ] {
+        let run = stage.run(line);
+        assert_eq!(run.code, Some(1), "{}", run.text());
+        assert!(run.stderr.contains("nobody"), "{}", run.text());
+        assert!(
+            !run.stdout.contains("nothing to recreate") || line.contains("web"),
+            "{}",
+            run.text()
+        );
+    }
+    for command in ["status", "doctor", "rollout", "set regional --all"] {
+        let run = stage.run(&format!("{command} -n nowhere"));
+        assert_eq!(run.code, Some(1), "{}", run.text());
+        assert!(
+            run.stderr.contains("namespaces \"nowhere\" not found"),
+            "{}",
+            run.text()
+        );
+    }
+    let run = stage.run("status NAMESPACE/web -A");
+    assert_eq!(run.code, Some(0), "{}", run.text());
+    let run = stage.run("status -n NAMESPACE -w 2s");
+    assert_eq!(run.code, Some(2), "{}", run.text());
+    assert!(run.stderr.contains("-w=2s"), "{}", run.text());
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let stage = Stage::new();
+    stage.account("web", Some("true"));
+    for line in [
+        "status -A",
+        "status -A -o json",
+        "status -A -o name",
+        "doctor -o yaml",
+        "completion bash",
+        "version",
+        "--help",
+    ] {
+        let args: Vec<&str> = line.split_whitespace().collect();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = stage
+            .command(&args)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn an_expired_token_is_named_with_its_user_and_context() {
+    use base64::Engine as _;
+    let stage = Stage::new();
+    let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let token = format!("{}.{}.c2ln", part("{}"), part(r#"{"exp":1700000000}"#));
+    let kubeconfig = stage.folder.path().join("expired");
+    stage.write_kubeconfig_with_token(&kubeconfig, "alice", "late", &token);
+    for line in [
+        "status -A",
+        "rollout -A",
+        "set regional -A",
+        "doctor",
+        "explain sa/web",
+    ] {
+        let run = stage.run(&format!("{line} --kubeconfig {}", kubeconfig.display()));
+        assert_eq!(run.code, Some(2), "{}", run.text());
+        let text = run.text();
+        for part in [
+            "user \"alice\" (context \"late\")",
+            "token expired at 2023-11-14T22:13:20Z",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("check the network"), "{text}");
+    }
+}

@@ -1,6 +1,7 @@
-//! Writing a plan: server-side apply under a field manager of its own, so that whoever else manages the annotation is
-//! told apart, and a file from which everything can be set back.
+//! Writing a plan by server-side apply under a field manager of our own, so that an annotation which a tool manages is
+//! not overwritten by accident, and the undo file.
 
+use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,25 +14,28 @@ use crate::{
 /// How a plan is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The server goes through everything and keeps nothing.
+    /// Let the API server check every change without storing it.
     pub dry_run: bool,
-    /// Take the annotation over from whoever manages it.
+    /// Take the annotation over from the tool that manages it.
     pub force: bool,
 }
+
+/// Requests under way at the same time.
+const PARALLEL: usize = 8;
 
 /// Why one service account was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// Somebody else manages the annotation.
+    /// A tool manages the annotation.
     #[error(
         "the annotation is managed by {}: change it there, or take it over with --force-conflicts",
         managers.join(", ")
     )]
     Conflict {
-        /// Who.
+        /// Names of the tools or field managers.
         managers: Vec<String>,
     },
-    /// The service account was changed or made anew since the plan.
+    /// The service account was changed, or deleted and created again, since the plan was made.
     #[error("the service account has changed since the plan was made: run the command again")]
     Changed,
     /// The request failed.
@@ -39,18 +43,32 @@ pub enum ApplyError {
     Request(#[from] Error),
 }
 
-/// Writes one service account of a plan.
-pub async fn apply(
+/// Writes service accounts of a plan, several at a time. The results are in the order of `changes`.
+pub async fn apply_all<'c>(
     cluster: &Cluster,
     plan: &Plan,
-    change: &Change,
+    changes: impl IntoIterator<Item = &'c Change>,
     options: Options,
-) -> Result<(), ApplyError> {
+) -> Vec<(&'c Change, Result<(), ApplyError>)> {
+    stream::iter(changes)
+        .map(|change| async move { (change, apply(cluster, plan, change, options).await) })
+        .buffered(PARALLEL)
+        .collect()
+        .await
+}
+
+/// Writes one service account of a plan.
+async fn apply(cluster: &Cluster, plan: &Plan, change: &Change, options: Options) -> Result<(), ApplyError> {
     if change.is_noop() {
         return Ok(());
     }
     if change.changed_meanwhile && !options.force {
         return Err(ApplyError::Changed);
+    }
+    if !change.foreign_managers.is_empty() && !options.force {
+        return Err(ApplyError::Conflict {
+            managers: change.foreign_managers.clone(),
+        });
     }
     let Some(value) = &change.after else {
         return remove(cluster, plan, change, options).await;
@@ -82,7 +100,7 @@ pub async fn apply(
     if !managers.iter().all(|manager| BY_HAND.contains(&manager.as_str())) {
         return Err(ApplyError::Conflict { managers });
     }
-    // Written by hand: taking that over is what the person at the keyboard asks for.
+    // Written by hand: taking it over is what this command is asked to do.
     cluster
         .patch(&path(change, options, true), PatchKind::Apply, &body)
         .await?;
@@ -98,13 +116,8 @@ fn path(change: &Change, options: Options, force: bool) -> String {
     )
 }
 
-/// Removes the annotation, whoever wrote it, unless somebody else manages it.
+/// Removes the annotation. Unlike apply, a merge patch also removes what another manager wrote.
 async fn remove(cluster: &Cluster, plan: &Plan, change: &Change, options: Options) -> Result<(), ApplyError> {
-    if !change.foreign_managers.is_empty() && !options.force {
-        return Err(ApplyError::Conflict {
-            managers: change.foreign_managers.clone(),
-        });
-    }
     let body = json!({"metadata": {
         "uid": change.uid,
         "resourceVersion": change.resource_version,
@@ -122,7 +135,7 @@ async fn remove(cluster: &Cluster, plan: &Plan, change: &Change, options: Option
     }
 }
 
-/// The managers that a conflict names: `conflict with "helm" using v1: .metadata.annotations…`.
+/// The managers in a conflict, which Kubernetes names only in the text: `conflict with "helm" using v1`.
 fn managers_in_conflict(status: &ApiStatus) -> Vec<String> {
     let mut managers: Vec<String> = status
         .details
@@ -137,7 +150,7 @@ fn managers_in_conflict(status: &ApiStatus) -> Vec<String> {
     managers
 }
 
-/// The file from which a change can be set back.
+/// An undo file: the annotations before and after a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -152,7 +165,7 @@ pub struct Undo {
     pub server: String,
     /// Full name of the annotation.
     pub annotation: String,
-    /// What was changed.
+    /// The changed service accounts.
     pub changes: Vec<UndoChange>,
 }
 
@@ -172,16 +185,16 @@ pub struct UndoChange {
 }
 
 impl Undo {
-    /// The file for a plan.
-    pub fn of(plan: &Plan) -> Self {
+    /// The file for some changes of a plan.
+    pub fn of<'c>(plan: &Plan, changes: impl IntoIterator<Item = &'c Change>) -> Self {
         Self {
             api_version: API_VERSION.to_owned(),
             kind: "Undo".to_owned(),
             context: plan.context.clone(),
             server: plan.server.clone(),
             annotation: plan.annotation.clone(),
-            changes: plan
-                .to_apply()
+            changes: changes
+                .into_iter()
                 .map(|change| UndoChange {
                     namespace: change.namespace.clone(),
                     name: change.name.clone(),
@@ -195,17 +208,17 @@ impl Undo {
     /// Reads a file.
     pub fn parse(text: &str) -> Result<Self, String> {
         let undo: Self =
-            serde_json::from_str(text).map_err(|error| format!("it is no undo file of irsa: {error}"))?;
+            serde_json::from_str(text).map_err(|error| format!("not an undo file of irsa: {error}"))?;
         if undo.kind != "Undo" || undo.api_version != API_VERSION {
             return Err(format!(
-                "it is a {} of {}, not an Undo of {API_VERSION}",
+                "the file contains a {} of {}, not an Undo of {API_VERSION}",
                 undo.kind, undo.api_version
             ));
         }
         Ok(undo)
     }
 
-    /// What has to be wished for to set everything back.
+    /// The settings that restore the annotations as they were before.
     pub fn wishes(&self) -> impl Iterator<Item = ((String, String), Wish)> {
         self.changes.iter().map(|change| {
             (
@@ -238,12 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_no_undo_files() {
+    fn a_file_of_another_kind_is_refused() {
         assert!(Undo::parse("{}").is_err());
         let text = r#"{"apiVersion":"irsa/v1","kind":"Status","context":"","server":"","annotation":"","changes":[]}"#;
         assert_eq!(
             Undo::parse(text).unwrap_err(),
-            "it is a Status of irsa/v1, not an Undo of irsa/v1"
+            "the file contains a Status of irsa/v1, not an Undo of irsa/v1"
         );
     }
 }

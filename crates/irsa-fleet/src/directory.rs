@@ -192,6 +192,25 @@ impl Directory {
         self.accounts.get(namespace)?.get(name)
     }
 
+    /// Which of these service accounts, as namespace (empty for any) and name, do not exist in what was read.
+    pub fn missing<'n>(&self, wanted: impl IntoIterator<Item = &'n (String, String)>) -> Vec<String> {
+        let exists = |namespace: &str, name: &str| {
+            if namespace.is_empty() {
+                self.accounts.values().any(|accounts| accounts.contains_key(name))
+            } else {
+                self.account(namespace, name).is_some()
+            }
+        };
+        wanted
+            .into_iter()
+            .filter(|(namespace, name)| !exists(namespace, name))
+            .map(|(namespace, name)| match namespace.as_str() {
+                "" => name.clone(),
+                namespace => format!("{namespace}/{name}"),
+            })
+            .collect()
+    }
+
     /// Its entry in the ConfigMap.
     pub fn entry(&self, namespace: &str, name: &str) -> Option<&Entry> {
         self.config_map.find(namespace, name)
@@ -316,7 +335,16 @@ async fn read_namespaces(
     let mut namespaces = HashMap::new();
     if let Some(name) = namespace {
         let path = format!("/api/v1/namespaces/{name}");
-        let body = cluster.get(&path).await?;
+        let body = cluster.get(&path).await.map_err(|error| {
+            if error.is_not_found() {
+                Error::NotFound {
+                    resource: "namespaces",
+                    name: name.to_owned(),
+                }
+            } else {
+                error
+            }
+        })?;
         let (name, facts) = namespace_facts(&parse(&path, &body)?, settings);
         namespaces.insert(name, facts);
         return Ok(namespaces);

@@ -1,21 +1,21 @@
-//! Manifests as people keep them: several YAML or JSON documents in a file, Lists, and whatever Helm and Kustomize
-//! print, each object with the place where it stands.
+//! Reading manifests: YAML or JSON files with several documents, Lists, and the output of Helm and Kustomize. Each object
+//! comes with its file and line.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Files larger than this are no manifests.
+/// Larger files are refused.
 const MAX_FILE: u64 = 64 << 20;
 
 /// One object of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// The file as the caller named it; `-` for standard input.
+    /// The path as given by the caller; `-` for standard input.
     pub file: String,
     /// Line of the document's first key, from 1.
     pub line: usize,
-    /// The text that it was read from, with `line` as its first line.
+    /// The YAML text of the document; its first line is `line`.
     pub text: std::sync::Arc<str>,
     /// The object.
     pub object: Value,
@@ -33,7 +33,7 @@ impl Document {
         format!("{}/{name}", text(&self.object["kind"]).to_ascii_lowercase())
     }
 
-    /// The line on which all of `words` stand together for the first time; else the first line of the document.
+    /// The first line that contains all of `words`; the first line of the document if there is none.
     pub fn line_of(&self, words: &[&str]) -> usize {
         self.text
             .lines()
@@ -54,12 +54,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file is too large to be a manifest.
-    #[error("{path} is larger than {} MiB, which no manifest is", MAX_FILE >> 20)]
+    #[error("{path}: larger than {} MiB", MAX_FILE >> 20)]
     TooLarge {
         /// Which.
         path: PathBuf,
     },
-    /// A document is no YAML.
+    /// A document is not valid YAML.
     #[error("{file}:{line}: {message}")]
     Yaml {
         /// The file.
@@ -69,15 +69,15 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// No manifest in a directory.
-    #[error("{path}: no file here ends with .yaml, .yml or .json")]
+    /// A directory contains no manifest.
+    #[error("{path}: no file with the extension .yaml, .yml or .json")]
     Empty {
         /// The directory.
         path: PathBuf,
     },
 }
 
-/// Reads a file, or all manifests in a directory and below it, in the order of their names.
+/// Reads a file, or all manifests in a directory and its subdirectories, sorted by path.
 pub fn read_path(path: &Path) -> Result<Vec<Document>, Error> {
     let failed = |source| Error::File {
         path: path.to_owned(),
@@ -106,7 +106,7 @@ fn collect(directory: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::
         let entry = entry?;
         let kind = entry.file_type()?;
         let path = entry.path();
-        // Symbolic links are not followed, so that a cycle cannot be walked.
+        // Symbolic links are not followed, because they may form cycles.
         if kind.is_dir() && depth < 32 {
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
             if !hidden {
@@ -166,7 +166,8 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Document>, Error> {
     Ok(documents)
 }
 
-/// Objects of a List are objects of their own; what is no object (an empty document, a bare text) is left out.
+/// Calls `each` with every object of a document, the items of Lists included. Anything else, such as an empty document, is
+/// skipped.
 fn flatten(object: Value, each: &mut impl FnMut(Value)) {
     match object {
         Value::Object(mut map) => {
@@ -196,8 +197,8 @@ fn flatten(object: Value, each: &mut impl FnMut(Value)) {
     }
 }
 
-/// The documents of a stream with the line on which each begins. A line that begins with `---` separates; within a
-/// block text such a line is indented, so that it cannot be mistaken.
+/// The documents of a stream, with the line on which each begins. A line that begins with `---` separates documents; in
+/// a block scalar such a line is indented.
 fn split(text: &str) -> Vec<(usize, &str)> {
     let mut chunks = Vec::new();
     let (mut start, mut start_line, mut at) = (0, 1, 0);
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_lists_and_comments_are_taken_apart_with_their_lines() {
+    fn documents_and_lists_are_split_with_their_lines() {
         let text = "# header\n---\n# Source: chart/sa.yaml\napiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: a\n---\n---\nkind: List\nitems:\n- kind: Pod\n  metadata: {name: b}\n- kind: Pod\n  metadata: {generateName: c-}\n";
         let documents = parse("x.yaml", text).unwrap();
         let found: Vec<_> = documents.iter().map(|d| (d.line, d.title())).collect();
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_yaml_and_a_mistake_names_its_line() {
+    fn json_is_read_and_errors_name_their_line() {
         assert_eq!(
             parse("-", r#"{"kind":"Pod","metadata":{"name":"a"}}"#).unwrap()[0].title(),
             "pod/a"
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_text_may_hold_separators() {
+    fn a_block_scalar_may_contain_separators() {
         let documents = parse("x", "kind: ConfigMap\ndata:\n  a: |\n    x\n    ---\n    y\n").unwrap();
         assert_eq!(documents.len(), 1);
     }

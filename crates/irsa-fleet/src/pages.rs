@@ -1,4 +1,4 @@
-//! Lists read page by page: while one page is parsed the next is already on its way, and no third is held.
+//! Lists, read page by page: while one page is parsed, the next one is already being fetched. At most two are held.
 
 use std::fmt;
 
@@ -14,17 +14,17 @@ use crate::{
     wire::{ListMeta, Page, Text},
 };
 
-/// Objects in a page, as `kubectl` asks for.
+/// Objects in a page, as in kubectl.
 pub const PAGE: usize = 500;
 
-/// What a list asks for.
+/// The parameters of a list request.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// Label selector in the API's syntax.
     pub labels: Option<String>,
     /// Field selector in the API's syntax.
     pub fields: Option<String>,
-    /// Objects in a page; [`PAGE`] if none.
+    /// Objects in a page; [`PAGE`] if not set.
     pub limit: Option<usize>,
 }
 
@@ -56,7 +56,7 @@ fn escape(value: &str) -> PercentEncode<'_> {
     utf8_percent_encode(value, RESERVED)
 }
 
-/// Path of a collection: all namespaces, or one.
+/// Path of a collection, in one namespace or in all.
 pub fn collection(group_version: &str, namespace: Option<&str>, resource: &str) -> String {
     let root = if group_version.contains('/') {
         format!("/apis/{group_version}")
@@ -69,7 +69,7 @@ pub fn collection(group_version: &str, namespace: Option<&str>, resource: &str) 
     }
 }
 
-/// Hands each page of a list, as bytes, to `each`, in order. Returns how many pages there were.
+/// Calls `each` with the bytes of each page of a list, in order. Returns the number of pages.
 pub async fn pages(
     cluster: &Cluster,
     collection: &str,
@@ -89,7 +89,7 @@ pub async fn pages(
             tokio::spawn(async move { fetch(&cluster, &path).await })
         });
         let done = each(&body);
-        // The page is freed before the next one is waited for: two are held at most.
+        // Freed before the next page is awaited.
         drop(body);
         let Some(prefetch) = prefetch else {
             done?;
@@ -106,7 +106,7 @@ pub async fn pages(
     }
 }
 
-/// Hands each object of a list to `each`.
+/// Calls `each` with each object of a list.
 pub async fn for_each<T>(
     cluster: &Cluster,
     collection: &str,
@@ -124,7 +124,7 @@ where
     .await
 }
 
-/// A family of borrowing types, one for each lifetime: what a page holds.
+/// The type of the objects in a page, for any lifetime that they borrow from it.
 pub trait Kind {
     /// The type that borrows from a page.
     type Of<'a>: Deserialize<'a>;
@@ -142,8 +142,6 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Pods.
-    Pods = Pod;
     /// Service accounts.
     ServiceAccounts = ServiceAccount;
     /// Namespaces.
@@ -152,7 +150,7 @@ kinds! {
     Nodes = Node;
 }
 
-/// Fetches one page. A list that expired between two pages goes on where the server says that it can.
+/// Fetches one page. After a list has expired between two pages, it continues where the API server says that it can.
 async fn fetch(cluster: &Cluster, path: &str) -> Result<Bytes, Error> {
     let mut delay = std::time::Duration::from_millis(200);
     for _ in 0..4 {
@@ -163,6 +161,9 @@ async fn fetch(cluster: &Cluster, path: &str) -> Result<Bytes, Error> {
                     return Err(Error::Api { what, status });
                 };
                 return cluster.get(&format!("{before}&continue={}", escape(next))).await;
+            }
+            Err(Error::Api { status, what }) if status.code == 403 && is_everywhere(path) => {
+                return Err(Error::ForbiddenEverywhere { what, status });
             }
             Err(Error::Api { status, .. }) if matches!(status.code, 429 | 503 | 504) => {
                 let hint = status.details.map_or(0, |details| details.retry_after_seconds);
@@ -175,7 +176,13 @@ async fn fetch(cluster: &Cluster, path: &str) -> Result<Bytes, Error> {
     cluster.get(path).await
 }
 
-/// The continue token, found without parsing the items: API servers write the metadata of a list first.
+/// Whether a list of objects that have a namespace spans all namespaces.
+fn is_everywhere(path: &str) -> bool {
+    let collection = path.split('?').next().unwrap_or(path);
+    matches!(collection, "/api/v1/pods" | "/api/v1/serviceaccounts")
+}
+
+/// The continue token, found without parsing the items: API servers write the metadata of a list before them.
 fn next_token(body: &[u8]) -> Result<Option<String>, serde_json::Error> {
     struct Seek<'t>(&'t mut Option<Option<String>>);
 
@@ -195,7 +202,7 @@ fn next_token(body: &[u8]) -> Result<Option<String>, serde_json::Error> {
                             .map(|next| next.to_string())
                             .filter(|next| !next.is_empty()),
                     );
-                    // Stops here; the parser then complains about the rest, which is looked at elsewhere.
+                    // Stops here. The parser reports the rest as an error, which is ignored below.
                     return Ok(());
                 }
                 map.next_value::<IgnoredAny>()?;

@@ -1,5 +1,5 @@
-//! What choosing another endpoint type would change: annotations before and after, the pods that would have to be
-//! recreated, and where their SDKs would call then. Nothing here writes.
+//! What setting another endpoint type would change: the annotations, the pods that would have to be recreated, and the
+//! hosts that their SDKs would call. Nothing here writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,7 @@ use crate::{
     cluster::{Cluster, Error, parse},
     directory::{Directory, Scope},
     effective::{self, Families},
+    owner,
     pages::{self, Query, collection, for_each},
     probe,
     webhook::Overrides,
@@ -22,26 +23,26 @@ use crate::{
     workload::{PodOwner, WorkloadRef},
 };
 
-/// What is wished for.
+/// The setting that a service account should get.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wish {
     /// The regional endpoint.
     Regional,
     /// The global endpoint.
     Global,
-    /// No choice of its own: the namespace's, the webhook's or the platform's.
+    /// No annotation: the namespace, the webhook or the platform decides.
     Default,
-    /// What an undo file says: the annotation as it was, provided that it still is what was written then.
+    /// The annotation as an undo file recorded it, unless it was changed since.
     Back {
-        /// As it was.
+        /// The annotation before the change that is undone.
         before: Option<String>,
-        /// As it was written.
+        /// The annotation that was written then.
         after: Option<String>,
     },
 }
 
 impl Wish {
-    /// The annotation's value; nothing removes it.
+    /// The value of the annotation; `None` if it is to be removed.
     pub fn annotation(&self) -> Option<&str> {
         match self {
             Self::Regional => Some("true"),
@@ -52,30 +53,27 @@ impl Wish {
     }
 }
 
-impl std::str::FromStr for Wish {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "regional" => Ok(Self::Regional),
-            "global" => Ok(Self::Global),
-            "default" => Ok(Self::Default),
-            _ => Err(format!("`{text}` is not one of regional, global, default")),
-        }
-    }
-}
-
-/// Which service accounts are meant.
+/// The service accounts of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// These, each with its own wish.
+    /// These, by namespace and name, each with its own setting.
     Named(BTreeMap<(String, String), Wish>),
-    /// All that have a role in the scope; its labels select service accounts.
+    /// Every service account of the scope that has a role; the labels of the scope select service accounts.
     All(Wish),
 }
 
-/// Names that people give when they write the annotation by hand: taking a field over from them is no conflict.
-pub(crate) const BY_HAND: [&str; 3] = ["kubectl-annotate", "kubectl-edit", "kubectl-patch"];
+/// Field managers of changes that people make by hand: taking the annotation over from them is not a conflict.
+///
+/// API servers track no `managedFields` of an object that was never applied; at the first apply they give everything
+/// in it to `before-first-apply`. Whether a tool wrote it then shows only in the object itself: see
+/// [`crate::owner::recorded`].
+pub(crate) const BY_HAND: [&str; 4] = [
+    "kubectl-annotate",
+    "kubectl-edit",
+    "kubectl-patch",
+    BEFORE_FIRST_APPLY,
+];
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 /// The field manager of this tool.
 pub const MANAGER: &str = "irsa";
 
@@ -100,7 +98,7 @@ pub struct Change {
     pub choice_after: Option<Choice>,
     /// The annotation is neither what an undo file wrote nor what it would write.
     pub changed_meanwhile: bool,
-    /// Managers other than this tool and people's hands that own the annotation.
+    /// Tools that manage the annotation and would restore it: not this one, and not people.
     pub foreign_managers: Vec<String>,
     /// Pods of the account that have not ended.
     pub pods: usize,
@@ -108,7 +106,7 @@ pub struct Change {
     pub recreate: BTreeMap<WorkloadRef, usize>,
     /// Where SDKs call now and would call then, with the containers concerned.
     pub moves: BTreeMap<Move, usize>,
-    /// What else follows, one sentence each.
+    /// Further effects, one sentence each.
     pub consequences: BTreeSet<String>,
 }
 
@@ -159,7 +157,7 @@ impl Plan {
     }
 }
 
-/// Makes a plan. Reads only.
+/// Makes a plan. Only reads.
 pub async fn plan(
     cluster: &Cluster,
     scope: &Scope,
@@ -178,38 +176,7 @@ pub async fn plan(
         directory.webhooks.settings.annotation_prefix,
         annotations::STS_REGIONAL_ENDPOINTS
     );
-    let mut changes: BTreeMap<(String, String), Change> = BTreeMap::new();
-    let query = Query {
-        labels: scope.labels.clone(),
-        ..scope.query()
-    };
-    for_each::<pages::ServiceAccounts>(
-        cluster,
-        &collection("v1", scope.namespace.as_deref(), "serviceaccounts"),
-        &query,
-        |account| {
-            let key = (
-                account.metadata.namespace.to_string(),
-                account.metadata.name.to_string(),
-            );
-            let wish = match selection {
-                Selection::Named(named) => match named.get(&key) {
-                    Some(wish) => wish,
-                    None => return,
-                },
-                Selection::All(wish) => {
-                    let lookup = directory.lookup(&key.0, &key.1);
-                    if identity::resolve(&lookup, &directory.webhooks.settings).is_err() {
-                        return;
-                    }
-                    wish
-                }
-            };
-            let change = change(&directory, &annotation, &account, wish);
-            changes.insert(key, change);
-        },
-    )
-    .await?;
+    let mut changes = read_accounts(cluster, scope, selection, &directory, &annotation).await?;
     let missing = match selection {
         Selection::Named(named) => named
             .keys()
@@ -219,21 +186,7 @@ pub async fn plan(
         Selection::All(_) => Vec::new(),
     };
     if !changes.is_empty() {
-        let path = collection("v1", scope.namespace.as_deref(), "pods");
-        pages::pages(cluster, &path, &scope.query(), |body| {
-            let page: Page<'_, Pod<'_>> = parse(&path, body)?;
-            for pod in page.items.iter().filter(|pod| !pod.is_finished()) {
-                let key = (
-                    pod.metadata.namespace.to_string(),
-                    pod.service_account().to_owned(),
-                );
-                if let Some(change) = changes.get_mut(&key) {
-                    add_pod(change, pod, &directory, families);
-                }
-            }
-            Ok(())
-        })
-        .await?;
+        read_pods(cluster, scope, &directory, families, &mut changes).await?;
     }
     let mut changes: Vec<Change> = changes.into_values().collect();
     for change in &mut changes {
@@ -247,6 +200,69 @@ pub async fn plan(
         missing,
         directory,
     })
+}
+
+/// Changes by namespace and name.
+type Changes = BTreeMap<(String, String), Change>;
+
+async fn read_accounts(
+    cluster: &Cluster,
+    scope: &Scope,
+    selection: &Selection,
+    directory: &Directory,
+    annotation: &str,
+) -> Result<Changes, Error> {
+    let mut changes = Changes::new();
+    let query = Query {
+        labels: scope.labels.clone(),
+        ..scope.query()
+    };
+    let path = collection("v1", scope.namespace.as_deref(), "serviceaccounts");
+    for_each::<pages::ServiceAccounts>(cluster, &path, &query, |account| {
+        let key = (
+            account.metadata.namespace.to_string(),
+            account.metadata.name.to_string(),
+        );
+        let has_role = || {
+            let lookup = directory.lookup(&key.0, &key.1);
+            identity::resolve(&lookup, &directory.webhooks.settings).is_ok()
+        };
+        let wish = match selection {
+            Selection::Named(named) => named.get(&key),
+            Selection::All(wish) => Some(wish).filter(|_| has_role()),
+        };
+        if let Some(wish) = wish {
+            let change = change(directory, annotation, &account, wish);
+            changes.insert(key, change);
+        }
+    })
+    .await?;
+    Ok(changes)
+}
+
+async fn read_pods(
+    cluster: &Cluster,
+    scope: &Scope,
+    directory: &Directory,
+    families: &Families,
+    changes: &mut Changes,
+) -> Result<(), Error> {
+    let path = collection("v1", scope.namespace.as_deref(), "pods");
+    pages::pages(cluster, &path, &scope.query(), |body| {
+        let page: Page<'_, Pod<'_>> = parse(&path, body)?;
+        for pod in page.items.iter().filter(|pod| !pod.is_finished()) {
+            let key = (
+                pod.metadata.namespace.to_string(),
+                pod.service_account().to_owned(),
+            );
+            if let Some(change) = changes.get_mut(&key) {
+                add_pod(change, pod, directory, families);
+            }
+        }
+        Ok(())
+    })
+    .await
+    .map(drop)
 }
 
 fn change(
@@ -283,11 +299,7 @@ fn change(
             then.as_ref()
                 .map_or(identity::Known::Plain, identity::Known::Annotated),
         ),
-        foreign_managers: meta
-            .annotation_managers(annotation)
-            .into_iter()
-            .filter(|manager| manager != MANAGER && !BY_HAND.contains(&manager.as_str()))
-            .collect(),
+        foreign_managers: foreign_managers(meta, annotation),
         changed_meanwhile: match wish {
             Wish::Back { after: written, .. } => *written != before && before != after,
             _ => false,
@@ -299,6 +311,23 @@ fn change(
         moves: BTreeMap::new(),
         consequences: BTreeSet::new(),
     }
+}
+
+/// The tools that manage the annotation, by the fields that the API server tracks; where it tracks none, by what the
+/// object itself says.
+fn foreign_managers(meta: &wire::AccountMeta<'_>, annotation: &str) -> Vec<String> {
+    let managers = meta.annotation_managers(annotation);
+    let untracked = managers.iter().all(|manager| manager == BEFORE_FIRST_APPLY);
+    let mut foreign: Vec<String> = managers
+        .into_iter()
+        .filter(|manager| manager != MANAGER && !BY_HAND.contains(&manager.as_str()))
+        .collect();
+    if untracked && meta.annotations.get(annotation).is_some() {
+        foreign.extend(
+            owner::recorded(&meta.labels, &meta.annotations, annotation).map(|tool| tool.name().to_owned()),
+        );
+    }
+    foreign
 }
 
 fn add_pod(change: &mut Change, pod: &Pod<'_>, directory: &Directory, families: &Families) {
@@ -412,5 +441,52 @@ fn add_consequences(change: &mut Change, directory: &Directory) {
             )),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const KEY: &str = "eks.amazonaws.com/sts-regional-endpoints";
+
+    fn managers(metadata: serde_json::Value) -> Vec<String> {
+        let text = json!({"metadata": metadata}).to_string();
+        let account: wire::ServiceAccount<'_> = serde_json::from_str(&text).unwrap();
+        foreign_managers(&account.metadata, KEY)
+    }
+
+    fn tracked(manager: &str) -> serde_json::Value {
+        json!([{"manager": manager, "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{KEY}"): {}}}}}])
+    }
+
+    #[test]
+    fn an_annotation_that_the_api_server_does_not_track_was_written_by_hand() {
+        assert!(managers(json!({"annotations": {KEY: "true"}})).is_empty());
+        for manager in BY_HAND {
+            let metadata = json!({"annotations": {KEY: "true"}, "managedFields": tracked(manager)});
+            assert!(managers(metadata).is_empty(), "{manager}");
+        }
+        let metadata = json!({"annotations": {KEY: "true"}, "managedFields": tracked("argocd-controller")});
+        assert_eq!(managers(metadata), ["argocd-controller"]);
+    }
+
+    #[test]
+    fn an_untracked_annotation_belongs_to_the_tool_that_left_its_marks_on_the_object() {
+        let helm = json!({KEY: "true", "meta.helm.sh/release-name": "shop"});
+        assert_eq!(managers(json!({"annotations": helm})), ["Helm"]);
+        assert_eq!(
+            managers(json!({"annotations": helm, "managedFields": tracked(BEFORE_FIRST_APPLY)})),
+            ["Helm"]
+        );
+        // Tracked as written by hand: the marks of the tool are about other fields.
+        assert!(
+            managers(json!({"annotations": helm, "managedFields": tracked("kubectl-annotate")})).is_empty()
+        );
+        // Nothing would restore an annotation that is not there.
+        assert!(managers(json!({"annotations": {"meta.helm.sh/release-name": "shop"}})).is_empty());
     }
 }

@@ -1,7 +1,7 @@
-//! What the webhook of a cluster does, seen in a pod that the API server makes and does not keep.
+//! What the webhook of a cluster does, seen in a dry-run pod.
 //!
-//! The webhook of a control plane tells nobody its flags, and whether it answers at all shows only in a pod. A pod with
-//! `dryRun=All` goes through every webhook and is forgotten.
+//! The flags of a webhook in the control plane cannot be read, and whether it answers at all shows only in a pod. A pod
+//! created with `dryRun=All` passes through every webhook and is not stored.
 
 use irsa_core::{annotations, endpoint::Choice, identity};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ pub struct Probe {
     pub account: (String, String),
     /// Whether the pod got an identity.
     pub mutated: bool,
-    /// What this project's webhook recorded; nothing from another one.
+    /// What the irsa webhook recorded in the pod; other webhooks record nothing.
     pub record: Option<Choice>,
     /// The value of `AWS_STS_REGIONAL_ENDPOINTS` in it.
     pub value: Option<String>,
@@ -27,9 +27,9 @@ pub struct Probe {
     pub region: Option<String>,
 }
 
-/// The first service account with a role, of the given namespace if there is one.
+/// A service account with a role, of the namespace if one is given. One without the annotation is preferred, because its
+/// pod shows the default.
 pub fn candidate(directory: &Directory, namespace: Option<&str>) -> Option<(String, String)> {
-    // One that chooses nothing shows the default too.
     let mut candidates: Vec<(bool, &str, &str)> = directory
         .accounts
         .iter()
@@ -49,7 +49,7 @@ pub fn candidate(directory: &Directory, namespace: Option<&str>) -> Option<(Stri
         .map(|(_, namespace, name)| ((*namespace).to_owned(), (*name).to_owned()))
 }
 
-/// Makes a dry-run pod of a service account.
+/// Creates a dry-run pod of a service account.
 pub async fn probe(
     cluster: &Cluster,
     directory: &Directory,
@@ -93,8 +93,8 @@ fn read(answer: &Value, directory: &Directory, account: (String, String)) -> Pro
     }
 }
 
-/// Where settings are only assumed, learns from a dry-run pod whose webhook answers. Without the right to try, or
-/// without a service account to try it with, things stay as assumed.
+/// Where settings are only assumed, learns from a dry-run pod which webhook answers. Without the permission to create
+/// pods, or without a service account to try, the assumptions stay.
 pub async fn learn(
     cluster: &Cluster,
     directory: &mut Directory,
@@ -116,7 +116,8 @@ pub async fn learn(
             }
             Ok(())
         }
-        Err(error @ Error::Unreachable { .. }) => Err(error),
-        Err(_) => Ok(()),
+        // Any answer of the API server means only that nothing can be learned.
+        Err(Error::Api { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }

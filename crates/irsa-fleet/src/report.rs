@@ -64,6 +64,9 @@ pub struct ClusterReport {
     /// Pods, if they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pods: Vec<PodReport>,
+    /// Service accounts that were named and do not exist.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// A webhook.
@@ -419,6 +422,7 @@ impl ClusterReport {
                 .map(|((namespace, name), row)| account(status, namespace, name, row))
                 .collect(),
             pods: status.pod_rows.iter().map(pod).collect(),
+            missing: status.missing.clone(),
         }
     }
 
@@ -437,6 +441,7 @@ impl ClusterReport {
             findings: Vec::new(),
             service_accounts: Vec::new(),
             pods: Vec::new(),
+            missing: Vec::new(),
         }
     }
 }
@@ -743,8 +748,14 @@ pub struct RolloutReport {
     pub dry_run: &'static str,
     /// Workloads that are rolled.
     pub workloads: Vec<TargetReport>,
-    /// Workloads that are left alone.
+    /// Workloads whose pods cannot be recreated.
     pub left: Vec<TargetReport>,
+    /// Stale pods that remain after this run: of workloads that cannot be recreated, failed, were interrupted or were not
+    /// started. A dry run leaves all of them.
+    pub remaining: usize,
+    /// Service accounts that were named and do not exist.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// A workload of a rollout.
@@ -773,17 +784,23 @@ pub struct TargetReport {
     /// Pods that were verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified_pods: Option<usize>,
-    /// Why it failed.
+    /// Why it failed, or was not started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Of an interrupted workload: whether its controller continues the rolling update, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolling: Option<bool>,
 }
 
 impl TargetReport {
     /// The report of a workload, with how it ended if it did.
     pub fn of(target: &crate::rollout::Target, outcome: Option<&crate::rollout::Outcome>) -> Self {
-        use crate::{rollout::Outcome, workload::Way};
+        use crate::{
+            rollout::{Interruption, Outcome},
+            workload::Way,
+        };
         let (reason, cure) = match &target.workload.way {
-            Way::Evict(why) => (Some((*why).to_owned()), None),
+            Way::Evict(why) => (Some(why.to_string()), None),
             Way::Leave { reason, cure } => (Some(reason.clone()), Some(cure.clone())),
             _ => (None, None),
         };
@@ -796,8 +813,8 @@ impl TargetReport {
                 (_, None) => "planned",
                 (_, Some(Outcome::Verified { .. })) => "verified",
                 (_, Some(Outcome::Failed(_))) => "failed",
-                (_, Some(Outcome::Interrupted)) => "interrupted",
-                (_, Some(Outcome::NotStarted)) => "not-started",
+                (_, Some(Outcome::Interrupted(_))) => "interrupted",
+                (_, Some(Outcome::NotStarted(_))) => "not-started",
             },
             verified_pods: match outcome {
                 Some(Outcome::Verified { pods }) => Some(*pods),
@@ -805,6 +822,12 @@ impl TargetReport {
             },
             error: match outcome {
                 Some(Outcome::Failed(why)) => Some(why.clone()),
+                Some(Outcome::NotStarted(why)) => Some(why.message().to_owned()),
+                _ => None,
+            },
+            rolling: match outcome {
+                Some(Outcome::Interrupted(Interruption::Unknown)) => None,
+                Some(Outcome::Interrupted(state)) => Some(*state == Interruption::Rolling),
                 _ => None,
             },
             reason,
@@ -845,7 +868,7 @@ pub struct CheckReportEntry {
     pub id: &'static str,
     /// What was looked at.
     pub title: &'static str,
-    /// `pass`, `skip`, `warn` or `fail`.
+    /// `pass`, `skip`, `warn`, `unknown` or `fail`.
     pub verdict: &'static str,
     /// What was seen.
     pub evidence: Vec<String>,

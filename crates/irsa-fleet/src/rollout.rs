@@ -1,17 +1,19 @@
-//! Making pods anew that do not carry what was chosen: which, how, in which order, and the proof before and after.
+//! Recreating pods that do not have the current setting: which, how, in which order, and the proof before and after.
 //!
-//! What is stale is computed from the cluster each time. That is why an interrupted rollout needs no memory: run again,
-//! it finds what is left.
+//! Stale pods are computed from the cluster each time, so that an interrupted rollout needs no saved state: the next run
+//! finds the rest.
 
+mod event;
 mod proof;
+mod roll;
 mod run;
 mod sanitize;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use event::{Event, Interruption, NotStarted, Observer, Outcome};
 pub use proof::{Proof, prove};
-pub use run::{Event, Observer, Outcome, RunOptions, run};
-pub use sanitize::sanitize;
+pub use run::{RunOptions, run};
 
 use crate::{
     assess,
@@ -25,7 +27,7 @@ use crate::{
     workload::{self, Owners, PodOwner, Way, Ways, Workload, WorkloadRef},
 };
 
-/// A pod that has to be made anew.
+/// A pod that has to be recreated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StalePod {
     /// Name.
@@ -36,10 +38,10 @@ pub struct StalePod {
     pub manager: Option<WorkloadRef>,
 }
 
-/// A workload whose pods have to be made anew.
+/// A workload with stale pods.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Which, and how.
+    /// The workload, and how its pods are recreated.
     pub workload: Workload,
     /// Service accounts of its stale pods.
     pub accounts: BTreeSet<Box<str>>,
@@ -56,8 +58,10 @@ pub struct Rollout {
     pub server: String,
     /// Workloads that are rolled, by namespace and name.
     pub targets: Vec<Target>,
-    /// Workloads that are left alone, with the reason in their way.
+    /// Workloads whose pods cannot be recreated, with the reason in their way.
     pub left: Vec<Target>,
+    /// Service accounts that were named and do not exist.
+    pub missing: Vec<String>,
     /// What pods refer to.
     pub directory: Directory,
     /// Pods looked at.
@@ -71,12 +75,27 @@ pub struct Options {
     pub scope: Scope,
     /// Only pods of these service accounts, as namespace (empty for any) and name; with none, all.
     pub accounts: BTreeSet<(String, String)>,
-    /// Delicate cases.
+    /// Namespaces that are left out.
+    pub exclude_namespaces: BTreeSet<String>,
+    /// Workloads that are left out, as `kind/name` or `namespace/kind/name`.
+    pub exclude: BTreeSet<String>,
+    /// Permissions for delicate cases.
     pub ways: Ways,
 }
 
 impl Options {
     fn includes(&self, namespace: &str, account: &str) -> bool {
+        !self.exclude_namespaces.contains(namespace) && self.is_of_account(namespace, account)
+    }
+
+    fn excludes(&self, workload: &WorkloadRef) -> bool {
+        self.exclude.contains(&workload.to_string())
+            || self
+                .exclude
+                .contains(&format!("{}/{workload}", workload.namespace))
+    }
+
+    fn is_of_account(&self, namespace: &str, account: &str) -> bool {
         self.accounts.is_empty()
             || self.accounts.iter().any(|(wanted_namespace, wanted)| {
                 wanted == account && (wanted_namespace.is_empty() || wanted_namespace == namespace)
@@ -92,7 +111,7 @@ struct Group {
     stale: Vec<StalePod>,
 }
 
-/// Finds what has to be made anew, and how. Reads only.
+/// Finds the stale pods, their workloads, and how they are recreated. Only reads.
 pub async fn plan(cluster: &Cluster, options: &Options, overrides: &Overrides) -> Result<Rollout, Error> {
     let whole = Scope {
         labels: None,
@@ -100,44 +119,14 @@ pub async fn plan(cluster: &Cluster, options: &Options, overrides: &Overrides) -
     };
     let mut directory = Directory::gather(cluster, &whole, overrides).await?;
     probe::learn(cluster, &mut directory, options.scope.namespace.as_deref()).await?;
-    let query = Query {
-        labels: options.scope.labels.clone(),
-        ..options.scope.query()
-    };
-    let path = collection("v1", options.scope.namespace.as_deref(), "pods");
-    let families = Families::default();
-    let mut found: Vec<(Box<str>, Box<str>, PodOwner, StalePod)> = Vec::new();
-    let mut count = 0;
-    pages::pages(cluster, &path, &query, |body| {
-        let page: Page<'_, Pod<'_>> = parse(&path, body)?;
-        directory.webhooks.learn(&page.items);
-        for pod in &page.items {
-            count += 1;
-            let namespace = &*pod.metadata.namespace;
-            if pod.is_finished()
-                || pod.metadata.deletion_timestamp.is_some()
-                || !options.includes(namespace, pod.service_account())
-            {
-                continue;
-            }
-            let stale = assess::pod(pod, &directory, &families).is_some_and(|view| view.stale);
-            if stale {
-                let owner = PodOwner::of(pod);
-                let stale = StalePod {
-                    name: (&*pod.metadata.name).into(),
-                    uid: (&*pod.metadata.uid).into(),
-                    manager: owner.manager.clone(),
-                };
-                found.push((namespace.into(), pod.service_account().into(), owner, stale));
-            }
-        }
-        Ok(())
-    })
-    .await?;
+    let (found, pods) = stale_pods(cluster, options, &mut directory).await?;
     let mut owners = Owners::default();
     let mut grouped: BTreeMap<WorkloadRef, Group> = BTreeMap::new();
     for (namespace, account, owner, stale) in found {
         let workload = owners.workload(cluster, &namespace, &owner).await?;
+        if options.excludes(&workload) {
+            continue;
+        }
         let group = grouped.entry(workload).or_default();
         group.mirror |= owner.mirror;
         group.accounts.insert(account);
@@ -148,8 +137,9 @@ pub async fn plan(cluster: &Cluster, options: &Options, overrides: &Overrides) -
         server: cluster.server().to_owned(),
         targets: Vec::new(),
         left: Vec::new(),
+        missing: directory.missing(&options.accounts),
         directory,
-        pods: count,
+        pods,
     };
     for (reference, group) in grouped {
         let workload = workload::read(cluster, reference, group.mirror, options.ways).await?;
@@ -168,9 +158,88 @@ pub async fn plan(cluster: &Cluster, options: &Options, overrides: &Overrides) -
     Ok(rollout)
 }
 
+/// Namespace, service account and owner of a stale pod.
+type Found = (Box<str>, Box<str>, PodOwner, StalePod);
+
+/// The stale pods of the scope, and the number of pods looked at.
+async fn stale_pods(
+    cluster: &Cluster,
+    options: &Options,
+    directory: &mut Directory,
+) -> Result<(Vec<Found>, usize), Error> {
+    let query = Query {
+        labels: options.scope.labels.clone(),
+        ..options.scope.query()
+    };
+    let path = collection("v1", options.scope.namespace.as_deref(), "pods");
+    let families = Families::default();
+    let mut found = Vec::new();
+    let mut count = 0;
+    pages::pages(cluster, &path, &query, |body| {
+        let page: Page<'_, Pod<'_>> = parse(&path, body)?;
+        directory.webhooks.learn(&page.items);
+        for pod in &page.items {
+            count += 1;
+            let namespace = &*pod.metadata.namespace;
+            let account = pod.service_account();
+            let ending = pod.is_finished() || pod.metadata.deletion_timestamp.is_some();
+            if ending || !options.includes(namespace, account) {
+                continue;
+            }
+            if assess::pod(pod, directory, &families).is_some_and(|view| view.stale) {
+                let owner = PodOwner::of(pod);
+                let stale = StalePod {
+                    name: (&*pod.metadata.name).into(),
+                    uid: (&*pod.metadata.uid).into(),
+                    manager: owner.manager.clone(),
+                };
+                found.push((namespace.into(), account.into(), owner, stale));
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok((found, count))
+}
+
 impl Rollout {
-    /// Pods that would be made anew.
+    /// The workloads whose stale pods remain: those that cannot be recreated, and those that were not verified.
+    pub fn remaining<'r>(
+        &'r self,
+        is_verified: impl Fn(&WorkloadRef) -> bool + 'r,
+    ) -> impl Iterator<Item = &'r Target> {
+        let targets = self.targets.iter();
+        let failed = targets.filter(move |target| !is_verified(&target.workload.reference));
+        self.left.iter().chain(failed)
+    }
+
+    /// Pods that would be recreated.
     pub fn stale(&self) -> usize {
         self.targets.iter().map(|target| target.stale.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excluded_namespaces_and_workloads_are_left_out() {
+        let options = Options {
+            exclude_namespaces: BTreeSet::from(["kube-system".to_owned()]),
+            exclude: BTreeSet::from(["deployment/web".to_owned(), "shop/daemonset/agent".to_owned()]),
+            ..Options::default()
+        };
+        assert!(!options.includes("kube-system", "aws-node"));
+        assert!(options.includes("shop", "cart"));
+        let workload = |namespace: &str, kind: &str, name: &str| WorkloadRef {
+            namespace: namespace.into(),
+            kind: kind.into(),
+            api_version: "apps/v1".into(),
+            name: name.into(),
+        };
+        assert!(options.excludes(&workload("shop", "Deployment", "web")));
+        assert!(options.excludes(&workload("shop", "DaemonSet", "agent")));
+        assert!(!options.excludes(&workload("other", "DaemonSet", "agent")));
     }
 }

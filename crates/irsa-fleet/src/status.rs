@@ -154,6 +154,8 @@ pub struct Status {
     pub pod_rows: Vec<PodRow>,
     /// Findings about the cluster.
     pub findings: Vec<Finding>,
+    /// Service accounts that were named and do not exist.
+    pub missing: Vec<String>,
 }
 
 /// What is asked.
@@ -165,8 +167,17 @@ pub struct Options {
     pub families: Families,
     /// Whether each pod is to be remembered.
     pub pods: bool,
-    /// Only these service accounts, if any are named.
-    pub accounts: Vec<String>,
+    /// Only these service accounts, as namespace (empty for any) and name; with none, all.
+    pub accounts: Vec<(String, String)>,
+}
+
+impl Options {
+    fn includes(&self, namespace: &str, account: &str) -> bool {
+        self.accounts.is_empty()
+            || self.accounts.iter().any(|(wanted_namespace, wanted)| {
+                wanted == account && (wanted_namespace.is_empty() || wanted_namespace == namespace)
+            })
+    }
 }
 
 /// Reads a cluster.
@@ -178,6 +189,7 @@ pub async fn status(
     let directory = Directory::gather(cluster, &options.scope, overrides).await?;
     let mut status = Status::new(cluster.context(), cluster.server(), directory);
     status.findings = cluster_findings(&status.directory);
+    status.missing = status.directory.missing(&options.accounts);
     status.read_pods(cluster, options).await?;
     Ok(status)
 }
@@ -193,6 +205,7 @@ impl Status {
             pods: 0,
             pod_rows: Vec::new(),
             findings: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -222,7 +235,7 @@ impl Status {
             return;
         }
         let account = pod.service_account();
-        if !options.accounts.is_empty() && !options.accounts.iter().any(|name| name == account) {
+        if !options.includes(&pod.metadata.namespace, account) {
             return;
         }
         self.pods += 1;
@@ -243,7 +256,7 @@ impl Status {
         let by_pods = options.scope.labels.is_some();
         for (namespace, accounts) in &self.directory.accounts {
             for (name, account) in accounts {
-                if !options.accounts.is_empty() && !options.accounts.iter().any(|wanted| **wanted == **name) {
+                if !options.includes(namespace, name) {
                     continue;
                 }
                 let concerns =

@@ -218,7 +218,11 @@ impl Webhooks {
             self.settings.region = region;
             self.source = SettingsSource::Observed;
             self.watches_config_map = true;
-            if let Some(first) = self.installed.first_mut() {
+            let known = self
+                .installed
+                .iter()
+                .any(|webhook| webhook.flavor == Flavor::Irsa);
+            if let Some(first) = self.installed.first_mut().filter(|_| !known) {
                 first.flavor = Flavor::Irsa;
             }
         }

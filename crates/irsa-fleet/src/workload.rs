@@ -1,20 +1,20 @@
-//! What makes a pod again when it is gone, and how that may be asked for.
+//! The workload that a pod belongs to, and how its pods are recreated.
 //!
-//! A pod says who manages it; a ReplicaSet or Job says who manages *that*. How a workload is recreated depends on its
-//! kind, its update strategy, and on who else writes to it: a restart annotation on a workload that an operator or a
-//! GitOps controller keeps in its own form is taken away again, in the middle of the roll.
+//! A pod names its controller; a ReplicaSet or Job names the one above it. How pods are recreated depends on the kind of
+//! the workload, its update strategy, and who else writes to it: an operator or a GitOps controller would remove a
+//! restart annotation in the middle of the rollout.
 
-use std::{collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use irsa_core::selector::LabelSelector;
 use serde_json::Value;
 
 use crate::{
     cluster::{Cluster, Error},
-    wire,
+    owner, wire,
 };
 
-/// A controller of pods, or a pod that has none.
+/// A controller of pods, or a pod without one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkloadRef {
     /// Namespace.
@@ -28,7 +28,7 @@ pub struct WorkloadRef {
 }
 
 impl WorkloadRef {
-    /// Path of the object, for the kinds that this crate knows.
+    /// Path of the object; nothing for kinds that this crate does not know.
     pub fn path(&self) -> Option<String> {
         let resource = match (&*self.kind, self.group()) {
             ("Deployment", "apps") => "deployments",
@@ -61,22 +61,22 @@ impl fmt::Display for WorkloadRef {
     }
 }
 
-/// How the pods of a workload are made anew.
+/// How the pods of a workload are recreated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// The restart annotation in its template: its controller rolls, with surge and partition as configured.
     Restart,
     /// `spec.restartAt` of an Argo Rollout.
     RestartAt,
-    /// Evicting its pods one after another, which disruption budgets can refuse; why is said.
-    Evict(&'static str),
-    /// Deleting a pod that nobody makes again, and creating it from its own manifest.
+    /// Evicting its pods one after another, which disruption budgets can refuse, with the reason for this way.
+    Evict(Cow<'static, str>),
+    /// Deleting a pod that has no controller, and creating it again from its own manifest.
     Recreate,
-    /// Nothing is done; why, and what the owner can do, is said.
+    /// Its pods cannot be recreated.
     Leave {
-        /// Why.
+        /// Why not.
         reason: String,
-        /// What the owner can do.
+        /// What the owner of the workload can do.
         cure: String,
     },
 }
@@ -93,6 +93,10 @@ impl Way {
         }
     }
 
+    fn evict(why: &'static str) -> Self {
+        Self::Evict(Cow::Borrowed(why))
+    }
+
     fn leave(reason: impl Into<String>, cure: impl Into<String>) -> Self {
         Self::Leave {
             reason: reason.into(),
@@ -101,14 +105,14 @@ impl Way {
     }
 }
 
-/// A workload with the way its pods are made anew.
+/// A workload with the way to recreate its pods.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// Which.
+    /// Its name.
     pub reference: WorkloadRef,
-    /// How.
+    /// How its pods are recreated.
     pub way: Way,
-    /// The object as it was read, for kinds that are known.
+    /// The object as it was read; `null` for unknown kinds.
     pub object: Value,
 }
 
@@ -130,22 +134,22 @@ impl Workload {
     }
 }
 
-/// Choices that the caller makes about delicate cases.
+/// Permissions of the caller for delicate cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ways {
-    /// Delete and create again pods that have no controller.
+    /// Delete pods without a controller and create them again.
     pub recreate_bare_pods: bool,
-    /// Patch templates even where an operator or GitOps controller owns the workload.
+    /// Change templates even where an operator or a GitOps controller owns the workload.
     pub restart_managed: bool,
 }
 
-/// Finds who makes a pod again, remembering ReplicaSets and Jobs that were looked at.
+/// Finds the workloads of pods. Each ReplicaSet and Job is read once.
 #[derive(Debug, Default)]
 pub struct Owners {
     seen: HashMap<WorkloadRef, WorkloadRef>,
 }
 
-/// A reference to an owner that need not be borrowed from a page.
+/// A pod with its controller, not borrowed from a page.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PodOwner {
     /// The pod itself.
@@ -204,7 +208,7 @@ impl Owners {
         let Some(manager) = &owner.manager else {
             return Ok(owner.likely(namespace));
         };
-        // A chain longer than this is no workload that Kubernetes or Argo makes.
+        // No workload of Kubernetes or Argo has a longer chain of owners.
         let mut current = manager.clone();
         for _ in 0..3 {
             if let Some(known) = self.seen.get(&current) {
@@ -241,7 +245,7 @@ fn controller_of(object: &Value, namespace: &str) -> Option<WorkloadRef> {
     })
 }
 
-/// Reads a workload and decides how its pods are made anew.
+/// Reads a workload and decides how its pods are recreated.
 pub async fn read(
     cluster: &Cluster,
     reference: WorkloadRef,
@@ -252,14 +256,14 @@ pub async fn read(
         return Ok(Workload {
             reference,
             way: Way::leave(
-                "static pods are made from files on their node; the API server cannot make them anew",
+                "the kubelet creates static pods from files on their node; the API server cannot recreate them",
                 "write the variables into the manifest on the node, or run it as a DaemonSet",
             ),
             object: Value::Null,
         });
     }
     let Some(path) = reference.path() else {
-        let way = Way::Evict("its controller is of a kind that has no restart of its own");
+        let way = Way::evict("its kind has no restart of its own");
         return Ok(Workload {
             reference,
             way,
@@ -269,8 +273,8 @@ pub async fn read(
     let Some(object) = cluster.find(&path).await? else {
         return Ok(Workload {
             way: Way::leave(
-                format!("{reference} does not exist any more"),
-                "its pods are removed with it",
+                format!("{reference} no longer exists"),
+                "its pods are deleted with it",
             ),
             reference,
             object: Value::Null,
@@ -284,29 +288,29 @@ pub async fn read(
     })
 }
 
-/// Decides how the pods of a workload are made anew. Pure: the object is all that is looked at.
+/// Decides how the pods of a workload are recreated. Pure.
 pub fn way(reference: &WorkloadRef, object: &Value, ways: Ways) -> Way {
     let spec = &object["spec"];
     if !object["metadata"]["deletionTimestamp"].is_null() {
-        return Way::leave("it is being deleted", "its pods are removed with it");
+        return Way::leave("it is being deleted", "its pods are deleted with it");
     }
     match &*reference.kind {
         "Pod" if ways.recreate_bare_pods => Way::Recreate,
         "Pod" => Way::leave(
-            "no controller makes this pod again",
-            "delete and create it yourself, or let --recreate-bare-pods do it",
+            "no controller would create this pod again",
+            "delete it and create it again, or let --recreate-bare-pods do it",
         ),
         "Job" => Way::leave(
-            "the pod template of a Job cannot be changed and its pods run to their end",
-            "let it finish; run the Job again for pods with the new choice",
+            "the pod template of a Job cannot be changed, and its pods run to completion",
+            "let it finish; run the Job again for pods with the new setting",
         ),
         "CronJob" => Way::leave(
-            "the next Job of the CronJob gets the new choice by itself",
+            "the next Job of the CronJob gets the new setting",
             "wait for its next run, or start one with kubectl create job --from",
         ),
         "Rollout" => Way::RestartAt,
         "ReplicaSet" | "ReplicationController" => {
-            Way::Evict("a bare ReplicaSet does not roll when its template changes")
+            Way::evict("a ReplicaSet without a Deployment does not roll when its template changes")
         }
         "Deployment" | "DaemonSet" | "StatefulSet" => {
             if spec["paused"] == true {
@@ -319,52 +323,48 @@ pub fn way(reference: &WorkloadRef, object: &Value, ways: Ways) -> Way {
                 );
             }
             if spec["updateStrategy"]["type"] == "OnDelete" {
-                return Way::Evict("its update strategy is OnDelete, so it does not roll by itself");
+                return Way::evict("its update strategy is OnDelete, so it does not roll by itself");
             }
             if !ways.restart_managed {
                 if let Some(owner) = controller_of(object, &reference.namespace) {
-                    return Way::Evict(match &*owner.kind {
+                    return Way::evict(match &*owner.kind {
                         "Deployment" | "DaemonSet" | "StatefulSet" => "another workload owns it",
-                        _ => "an operator owns it and would take a restart annotation away again",
+                        _ => "an operator owns it and would remove a restart annotation",
                     });
                 }
                 if let Some(tool) = gitops(object) {
-                    return Way::Evict(tool);
+                    return Way::Evict(tool.into());
                 }
             }
             Way::Restart
         }
-        _ => Way::Evict("its controller is of a kind that has no restart of its own"),
+        _ => Way::evict("its kind has no restart of its own"),
     }
 }
 
-/// The GitOps controller that keeps an object in the form of a repository, if one does.
-fn gitops(object: &Value) -> Option<&'static str> {
+/// Why a changed template would not stay, if a GitOps controller manages the object.
+fn gitops(object: &Value) -> Option<String> {
     let metadata = &object["metadata"];
-    let has = |map: &str, key: &str| !metadata[map][key].is_null();
-    if has("annotations", "argocd.argoproj.io/tracking-id") || has("labels", "argocd.argoproj.io/instance") {
-        Some("Argo CD manages it and would report or revert a changed template")
-    } else if has("labels", "kustomize.toolkit.fluxcd.io/name")
-        || has("labels", "helm.toolkit.fluxcd.io/name")
-    {
-        Some("Flux manages it and would report or revert a changed template")
-    } else if has("annotations", "objectset.rio.cattle.io/id") {
-        Some("Fleet manages it and would report or revert a changed template")
-    } else {
-        None
-    }
+    let tool = owner::gitops(
+        |label| !metadata["labels"][label].is_null(),
+        |annotation| !metadata["annotations"][annotation].is_null(),
+    )?;
+    Some(format!(
+        "{} manages it and would report or revert a changed template",
+        tool.name()
+    ))
 }
 
-/// Whether a workload stands as its template wants it, and how far it is.
+/// How far the rolling update of a workload is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Pods from the current template that are ready.
+    /// Pods of the current template that are ready, as far as the status proves it.
     pub updated: u64,
     /// Pods wanted.
     pub wanted: u64,
-    /// Whether the roll is over.
+    /// Whether the rolling update is complete.
     pub done: bool,
-    /// Why it will not end, if the controller says so.
+    /// Why it will not complete, if the controller says so.
     pub failed: Option<String>,
 }
 
@@ -379,64 +379,56 @@ pub fn progress(kind: &str, object: &Value) -> Progress {
         .or_else(|| status["observedGeneration"].as_str()?.parse().ok())
         .unwrap_or(0);
     let seen = observed >= generation;
-    // Until the controller has seen the change its numbers are about the pods before it.
-    let new = |count: u64| if seen { count } else { 0 };
-    match kind {
-        "DaemonSet" => {
-            let wanted = number(&status["desiredNumberScheduled"]);
-            let updated = number(&status["updatedNumberScheduled"]);
-            let available = number(&status["numberAvailable"]);
-            Progress {
-                updated: new(updated.min(available)),
-                wanted,
-                done: seen && updated >= wanted && available >= wanted,
-                failed: None,
-            }
-        }
-        "StatefulSet" => {
-            let wanted = spec["replicas"].as_u64().unwrap_or(1);
-            let partition = number(&spec["updateStrategy"]["rollingUpdate"]["partition"]);
-            let updated = number(&status["updatedReplicas"]);
-            let ready = number(&status["readyReplicas"]);
-            let rolled = status["updateRevision"].is_null()
-                || status["currentRevision"] == status["updateRevision"]
-                || updated >= wanted.saturating_sub(partition);
-            Progress {
-                updated: new(updated.min(ready)),
-                wanted,
-                done: seen && rolled && updated >= wanted.saturating_sub(partition) && ready >= wanted,
-                failed: None,
-            }
-        }
-        _ => {
-            let wanted = spec["replicas"].as_u64().unwrap_or(1);
-            let updated = number(&status["updatedReplicas"]);
-            let available = number(&status["availableReplicas"]);
-            let total = number(&status["replicas"]);
-            let failed = status["conditions"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|condition| {
-                    condition["type"] == "Progressing"
-                        && condition["status"] == "False"
-                        && condition["reason"] == "ProgressDeadlineExceeded"
-                })
-                .filter(|_| seen)
-                .map(|condition| {
-                    condition["message"]
-                        .as_str()
-                        .unwrap_or("its progress deadline is exceeded")
-                        .to_owned()
-                });
-            Progress {
-                updated: new(updated.min(available)),
-                wanted,
-                done: seen && updated >= wanted && available >= wanted && total <= updated,
-                failed,
-            }
-        }
+    let (wanted, total, updated, ready) = match kind {
+        "DaemonSet" => (
+            number(&status["desiredNumberScheduled"]),
+            number(&status["currentNumberScheduled"]),
+            number(&status["updatedNumberScheduled"]),
+            number(&status["numberAvailable"]),
+        ),
+        _ => (
+            spec["replicas"].as_u64().unwrap_or(1),
+            number(&status["replicas"]),
+            number(&status["updatedReplicas"]),
+            number(
+                &status[if kind == "StatefulSet" {
+                    "readyReplicas"
+                } else {
+                    "availableReplicas"
+                }],
+            ),
+        ),
+    };
+    // The status counts ready pods of both templates: only those that exceed the old pods are certainly new. Until the
+    // controller has seen the change, all of its numbers are about the pods before it.
+    let old = total.saturating_sub(updated);
+    let new_and_ready = if seen {
+        ready.saturating_sub(old).min(updated)
+    } else {
+        0
+    };
+    let to_update = match kind {
+        "StatefulSet" => wanted.saturating_sub(number(&spec["updateStrategy"]["rollingUpdate"]["partition"])),
+        _ => wanted,
+    };
+    let old_gone = matches!(kind, "DaemonSet" | "StatefulSet") || total <= updated;
+    Progress {
+        updated: new_and_ready,
+        wanted,
+        done: seen && updated >= to_update && ready >= wanted && old_gone,
+        failed: deadline_exceeded(status).filter(|_| seen),
     }
+}
+
+/// What a Deployment says once its progress deadline has passed.
+fn deadline_exceeded(status: &Value) -> Option<String> {
+    let condition = status["conditions"].as_array()?.iter().find(|condition| {
+        condition["type"] == "Progressing"
+            && condition["status"] == "False"
+            && condition["reason"] == "ProgressDeadlineExceeded"
+    })?;
+    let message = condition["message"].as_str();
+    Some(message.unwrap_or("its progress deadline is exceeded").to_owned())
 }
 
 #[cfg(test)]
@@ -462,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_workloads_are_restarted_and_the_delicate_ones_are_not() {
+    fn only_plain_deployments_daemon_sets_and_stateful_sets_are_restarted() {
         let way_of = |kind: &str, object: Value| way(&reference(kind), &object, Ways::default());
         assert_eq!(way_of("Deployment", json!({"spec": {}})), Way::Restart);
         assert!(matches!(
@@ -516,18 +508,36 @@ mod tests {
             "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}});
         assert!(
             !progress("Deployment", &object).done,
-            "the controller has not seen the change yet"
+            "the controller has not observed the change yet"
         );
         object["status"]["observedGeneration"] = json!(3);
         assert!(progress("Deployment", &object).done);
         object["status"]["replicas"] = json!(3);
-        assert!(!progress("Deployment", &object).done, "an old pod is still there");
+        assert!(!progress("Deployment", &object).done, "an old pod still exists");
         object["status"]["conditions"] = json!([{"type": "Progressing", "status": "False",
             "reason": "ProgressDeadlineExceeded", "message": "ReplicaSet has timed out"}]);
         assert_eq!(
             progress("Deployment", &object).failed.as_deref(),
             Some("ReplicaSet has timed out")
         );
+    }
+
+    #[test]
+    fn a_new_pod_that_is_not_ready_is_not_counted_because_old_ones_are() {
+        // One new pod in CreateContainerConfigError beside two old ones that are ready.
+        let deployment = json!({"metadata": {"generation": 2}, "spec": {"replicas": 2},
+            "status": {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2}});
+        assert_eq!(progress("Deployment", &deployment).updated, 0);
+        let set = json!({"metadata": {"generation": 2}, "spec": {"replicas": 3},
+            "status": {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2}});
+        assert_eq!(progress("StatefulSet", &set).updated, 0);
+        let daemons = json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 2,
+            "desiredNumberScheduled": 3, "currentNumberScheduled": 3, "updatedNumberScheduled": 1, "numberAvailable": 2}});
+        assert_eq!(progress("DaemonSet", &daemons).updated, 0);
+        // The same with the new pod ready.
+        let mut deployment = deployment;
+        deployment["status"]["availableReplicas"] = json!(3);
+        assert_eq!(progress("Deployment", &deployment).updated, 1);
     }
 
     #[test]

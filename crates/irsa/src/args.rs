@@ -21,7 +21,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     kubeconfig: Option<PathBuf>,
 
-    /// How long to wait for an answer of the API server, such as 30s or 1m
+    /// How long a request to the API server may take in all, such as 30s or 1m; 0 for no limit
     #[arg(
         long,
         value_name = "DURATION",

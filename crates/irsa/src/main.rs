@@ -22,6 +22,14 @@ pub(crate) mod exit {
     /// The command could not do what it was asked to: wrong usage, no access, a lost connection.
     pub(crate) const FAILED: u8 = 2;
 
+    /// The exit code of an error: an object that was named and does not exist is an answer, not a failure.
+    pub(crate) fn of(error: &anyhow::Error) -> u8 {
+        match error.downcast_ref() {
+            Some(irsa_fleet::cluster::Error::NotFound { .. }) => NO,
+            _ => FAILED,
+        }
+    }
+
     /// `NO` as an [`ExitCode`].
     pub(crate) fn no() -> ExitCode {
         ExitCode::from(NO)
@@ -35,8 +43,10 @@ fn main() -> ExitCode {
         Err(error) => {
             // `--help` and `--version` arrive here too, as text for stdout with exit code 0.
             let code = if error.use_stderr() { exit::FAILED } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
+            return match error.print() {
+                Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(exit::FAILED),
+                _ => ExitCode::from(code),
+            };
         }
     };
     let cli = match cli::Cli::from_arg_matches(&matches) {
@@ -80,7 +90,7 @@ fn main() -> ExitCode {
 
 fn fail(output: &Output, name: &str, error: &anyhow::Error) -> ExitCode {
     let _ = output.error(name, error);
-    ExitCode::from(exit::FAILED)
+    ExitCode::from(exit::of(error))
 }
 
 /// `irsa … | head` closes our standard output when it has seen enough: that is success, not an error.

@@ -1,9 +1,9 @@
-//! The proof before anything is restarted: a pod of the workload's own template, created with `dryRun=All`, goes
-//! through the real webhook, and what comes back is held against the plan.
+//! The proof before anything is restarted: a pod with the workload's own template, created with `dryRun=All`, passes
+//! through the real webhook, and the result is compared with the plan.
 
 use serde_json::{Value, json};
 
-use super::{Target, sanitize};
+use super::{Target, sanitize::sanitize};
 use crate::{
     assess,
     cluster::{Cluster, Error},
@@ -17,18 +17,18 @@ use crate::{
 /// What the dry run showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// New pods will carry what was chosen.
+    /// New pods will have the current setting.
     Holds,
-    /// They will not; why, in a sentence.
+    /// They will not, for this reason.
     Fails(String),
 }
 
-/// Lets the API server and its webhooks make a pod of the target without keeping it.
+/// Lets the API server and its webhooks create a pod of the target without storing it.
 pub async fn prove(cluster: &Cluster, directory: &Directory, target: &Target) -> Result<Proof, Error> {
     let namespace = &*target.workload.reference.namespace;
     let Some(pod) = sample(cluster, directory, target).await? else {
         return Ok(Proof::Fails(
-            "there is no template to try, and no pod of it is left".to_owned(),
+            "there is no pod template to try, and none of its pods exists any more".to_owned(),
         ));
     };
     let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All&fieldManager=irsa");
@@ -44,8 +44,8 @@ pub async fn prove(cluster: &Cluster, directory: &Directory, target: &Target) ->
     Ok(judge(&answer, directory))
 }
 
-/// Holds a pod as it came back from a dry run against what its service account chose.
-pub(super) fn judge(answer: &Value, directory: &Directory) -> Proof {
+/// Compares a pod that came back from a dry run with the setting of its service account.
+fn judge(answer: &Value, directory: &Directory) -> Proof {
     let text = answer.to_string();
     let pod: wire::Pod<'_> = match serde_json::from_str(&text) {
         Ok(pod) => pod,
@@ -65,7 +65,7 @@ pub(super) fn judge(answer: &Value, directory: &Directory) -> Proof {
                 _ => finding.message.clone(),
             };
             Proof::Fails(format!(
-                "a new pod, tried with a dry run, would not do: {message}"
+                "a new pod would not have the setting either, as a dry run shows: {message}"
             ))
         }
         None => Proof::Holds,
@@ -107,7 +107,7 @@ fn of_template(workload: &Workload, template: &Value) -> Value {
     );
     metadata.insert("namespace".to_owned(), json!(workload.reference.namespace));
     let mut spec = template["spec"].clone();
-    // A StatefulSet's controller adds volumes for its claims; the template alone does not have them.
+    // The StatefulSet controller adds a volume for each claim; the template alone does not have them.
     let claims = workload.object["spec"]["volumeClaimTemplates"]
         .as_array()
         .into_iter()
@@ -130,7 +130,7 @@ mod tests {
     use crate::workload::{Way, WorkloadRef};
 
     #[test]
-    fn the_claims_of_a_stateful_set_become_volumes_of_the_sample() {
+    fn the_claims_of_a_stateful_set_become_volumes_of_the_sample_pod() {
         let workload = Workload {
             reference: WorkloadRef {
                 namespace: "db".into(),

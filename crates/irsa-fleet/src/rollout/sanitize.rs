@@ -1,11 +1,11 @@
-//! A pod's own manifest again: without what the API server, the scheduler and webhooks have added.
+//! The manifest of a pod without what the API server, the scheduler and webhooks have added to it.
 
 use irsa_core::{annotations, endpoint, settings::Settings};
 use serde_json::{Map, Value};
 
 use crate::assess::env;
 
-/// Variables that identity webhooks append.
+/// Variables that identity webhooks append to a container.
 const INJECTED: [&str; 8] = [
     endpoint::ENV,
     env::DEFAULT_REGION,
@@ -17,8 +17,8 @@ const INJECTED: [&str; 8] = [
     env::AUTHORIZATION_TOKEN_FILE,
 ];
 
-/// The manifest from which the pod can be created again and will be mutated anew.
-pub fn sanitize(pod: &Value, settings: &Settings) -> Value {
+/// The manifest from which the pod can be created again, to be mutated by the webhooks as they are now.
+pub(super) fn sanitize(pod: &Value, settings: &Settings) -> Value {
     let mut metadata = Map::new();
     for field in ["name", "namespace", "labels", "annotations"] {
         if let Some(value) = pod["metadata"].get(field) {
@@ -61,7 +61,7 @@ pub fn sanitize(pod: &Value, settings: &Settings) -> Value {
                     carried_identity,
                     container.get_mut("env").and_then(Value::as_array_mut),
                 ) {
-                    // Webhooks append: what stands behind the last variable of the container itself is theirs.
+                    // Webhooks append: what follows the last variable of the container itself is theirs.
                     while variables.last().is_some_and(|variable| {
                         variable["name"]
                             .as_str()
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_added_is_gone_and_what_was_written_stays() {
+    fn injected_fields_are_removed_and_the_others_kept() {
         let pod = json!({
             "metadata": {"name": "tool", "namespace": "ops", "uid": "u", "resourceVersion": "7",
                 "labels": {"a": "b"}, "annotations": {"eks.amazonaws.com/sts-endpoint": "regional,service-account", "x": "y"}},

@@ -147,6 +147,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         families: Families::new(args.sdk.clone()),
     };
     let report = check::check(&documents, &options);
+    if report.service_accounts == 0 && report.workloads.is_empty() {
+        output.note(format_args!(
+            "nothing to check: none of {} is a workload or a service account",
+            counted(documents.len(), "object")
+        ))?;
+    }
     match args.format {
         Format::Yaml => yaml(output, &report)?,
         Format::Json => output.document(&CheckReport::of(&report, &documents), Format::Json)?,

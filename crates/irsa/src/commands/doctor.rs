@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use irsa_core::errors;
 use irsa_fleet::cluster::{Cluster, ConnectOptions};
-use irsa_fleet::doctor::{self, Options, Verdict};
+use irsa_fleet::doctor::{self, Options};
 use irsa_fleet::report::{API_VERSION, CheckReportEntry, DoctorReport, ErrorReport, RecognisedReport};
 
 use crate::args::Format;
@@ -33,7 +33,7 @@ async fn examine(
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::connect(connect).await?;
-    let checks = doctor::doctor(&cluster, options).await;
+    let checks = doctor::doctor(&cluster, options).await?;
     let report = DoctorReport {
         api_version: API_VERSION,
         kind: "Doctor",
@@ -47,7 +47,7 @@ async fn examine(
         output.document(&report, format)?;
     }
     let unreachable = checks.len() == 1;
-    let failed = checks.iter().any(|check| check.verdict == Verdict::Fail);
+    let failed = checks.iter().any(|check| !check.verdict.is_success());
     Ok(match (failed, unreachable) {
         (true, true) => ExitCode::from(exit::FAILED),
         (true, false) => exit::no(),

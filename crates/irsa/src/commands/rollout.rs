@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use irsa_core::text::Foreign;
 use irsa_fleet::apply::{self, Undo};
 use irsa_fleet::cluster::Cluster;
@@ -18,7 +18,7 @@ use irsa_fleet::directory::Scope;
 use irsa_fleet::effective::Families;
 use irsa_fleet::plan::{self, Wish};
 use irsa_fleet::report::{API_VERSION, RolloutReport, TargetReport};
-use irsa_fleet::rollout::{self, Outcome, Proof, Rollout};
+use irsa_fleet::rollout::{self, Outcome, Proof, Rollout, RunOptions, Target};
 use irsa_fleet::workload::WorkloadRef;
 
 use crate::args::DryRun;
@@ -32,6 +32,9 @@ use settings::{Selection, Settings};
 
 type Outcomes = BTreeMap<WorkloadRef, Outcome>;
 
+/// Stale pods that are named when they remain; more are counted.
+const REMAINING_NAMED: usize = 5;
+
 pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode> {
     let settings = Settings::resolve(args)?;
     let cluster = Cluster::connect(&settings.connect).await?;
@@ -43,8 +46,12 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
     for note in &rollout.directory.notes {
         output.note(format_args!("note: {}", Foreign(note)))?;
     }
+    for missing in &rollout.missing {
+        output.note(format_args!("serviceaccounts \"{}\" not found", Foreign(missing)))?;
+    }
     let text = settings.format.is_text();
-    if text {
+    let all_missing = !options.accounts.is_empty() && rollout.missing.len() == options.accounts.len();
+    if text && !all_missing {
         let planned = report(&rollout, settings.dry_run, &Outcomes::new());
         output.page(|to| text::plan(to, &planned, rollout.pods, output.columns()))?;
     }
@@ -63,13 +70,18 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
             }
         }
     }
+    if text && settings.dry_run == DryRun::None {
+        remaining(output, &rollout, &outcomes)?;
+    }
     if !text {
         output.document(&report(&rollout, settings.dry_run, &outcomes), settings.format)?;
     }
+    let remaining = report(&rollout, settings.dry_run, &outcomes).remaining;
     let failed = outcomes
         .values()
         .any(|outcome| !matches!(outcome, Outcome::Verified { .. }));
-    Ok(if failed { exit::no() } else { ExitCode::SUCCESS })
+    let no = failed || !rollout.missing.is_empty() || (settings.fail_on_remaining && remaining > 0);
+    Ok(if no { exit::no() } else { ExitCode::SUCCESS })
 }
 
 /// What is rolled; for an undo file, after the annotations are set back. Nothing if the file names nobody.
@@ -102,6 +114,8 @@ async fn options(
     Ok(Some(rollout::Options {
         scope,
         accounts,
+        exclude_namespaces: settings.exclude_namespaces.clone(),
+        exclude: settings.exclude.clone(),
         ways: settings.ways,
     }))
 }
@@ -125,7 +139,7 @@ async fn prove(output: &Output, cluster: &Cluster, rollout: &Rollout) -> anyhow:
         let reference = &target.workload.reference;
         let title = Foreign(format!("{}/{reference}", reference.namespace));
         match rollout::prove(cluster, &rollout.directory, target).await? {
-            Proof::Holds => output.note(format_args!("{title}: a dry-run pod carries what was chosen"))?,
+            Proof::Holds => output.note(format_args!("{title}: a dry-run pod has the setting"))?,
             Proof::Fails(why) => {
                 output.note(format_args!("{title}: {}", Foreign(&why)))?;
                 outcomes.insert(reference.clone(), Outcome::Failed(why));
@@ -153,7 +167,11 @@ async fn carry_out(
         }
     });
     let started = Instant::now();
-    let outcomes: Outcomes = rollout::run(cluster, rollout, settings.run, &progress, interrupted)
+    let options = RunOptions {
+        max_failures: settings.max_failures.map(|limit| limit.of(rollout.targets.len())),
+        ..settings.run
+    };
+    let outcomes: Outcomes = rollout::run(cluster, rollout, options, &progress, interrupted)
         .await
         .into_iter()
         .collect();
@@ -173,13 +191,48 @@ async fn carry_out(
         counted(verified.iter().sum(), "pod"),
         started.elapsed()
     ))?;
-    let rest = outcomes.len() - verified.len();
-    if rest > 0 {
-        output.note(format_args!(
-            "{rest} not done: see the reason above, then run the same command again; it continues with what is left"
-        ))?;
+    for (reference, outcome) in &outcomes {
+        // Of many workloads, the lines above are out of sight by now.
+        if outcomes.len() > 1 && !matches!(outcome, Outcome::Verified { .. }) {
+            let title = Foreign(format!("{}/{reference}", reference.namespace));
+            output.note(format_args!("{title}: {}", progress::ended(outcome)))?;
+        }
+    }
+    if outcomes.len() > verified.len() {
+        output.note("the same command again continues with the rest")?;
     }
     Ok(outcomes)
+}
+
+/// Names the stale pods that remain.
+fn remaining(output: &Output, rollout: &Rollout, outcomes: &Outcomes) -> anyhow::Result<()> {
+    let targets: Vec<&Target> = rollout
+        .remaining(|reference| is_verified(outcomes, reference))
+        .collect();
+    let pods: usize = targets.iter().map(|target| target.stale.len()).sum();
+    if pods == 0 {
+        return Ok(());
+    }
+    let named: Vec<String> = targets
+        .iter()
+        .flat_map(|target| &target.stale)
+        .take(REMAINING_NAMED)
+        .map(|pod| Foreign(&pod.name).to_string())
+        .collect();
+    let more = match pods - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more (-o json lists them)"),
+    };
+    output.note(format_args!(
+        "{} not recreated: {}{more}",
+        counted(pods, "stale pod"),
+        named.join(", ")
+    ))?;
+    Ok(())
+}
+
+fn is_verified(outcomes: &Outcomes, reference: &WorkloadRef) -> bool {
+    matches!(outcomes.get(reference), Some(Outcome::Verified { .. }))
 }
 
 fn report(rollout: &Rollout, dry_run: DryRun, outcomes: &Outcomes) -> RolloutReport {
@@ -205,10 +258,15 @@ fn report(rollout: &Rollout, dry_run: DryRun, outcomes: &Outcomes) -> RolloutRep
             .iter()
             .map(|target| TargetReport::of(target, None))
             .collect(),
+        remaining: rollout
+            .remaining(|reference| is_verified(outcomes, reference))
+            .map(|target| target.stale.len())
+            .sum(),
+        missing: rollout.missing.clone(),
     }
 }
 
-/// Sets annotations back; the service accounts concerned.
+/// Restores the annotations of an undo file; the service accounts concerned.
 async fn set_back(
     settings: &Settings,
     output: &Output,
@@ -240,26 +298,28 @@ async fn set_back(
             Foreign(change.after.as_deref().unwrap_or("none"))
         ))?;
     }
-    if settings.dry_run != DryRun::None {
-        bail!(
-            "a rollout that sets annotations back cannot be tried: use irsa set --undo FILE --dry-run=server"
-        );
-    }
     let question = format!(
-        "Set {} back and recreate their pods?",
+        "Restore {} and recreate their pods?",
         counted(changing, "service account")
     );
     if !settings.yes && !output.ask(&question, "nothing was changed")? {
         bail!("nothing was changed");
     }
-    for change in plan.to_apply() {
-        apply::apply(cluster, &plan, change, apply::Options::default())
-            .await
-            .map_err(|error| anyhow::anyhow!("{}: {error}", change.title()))?;
-        output.note(format_args!(
-            "serviceaccount {} set back",
-            Foreign(change.title())
-        ))?;
+    // Checked first, so that nothing is written if one of them is refused.
+    for dry_run in [true, false] {
+        let options = apply::Options {
+            dry_run,
+            force: false,
+        };
+        for (change, result) in apply::apply_all(cluster, &plan, plan.to_apply(), options).await {
+            result.with_context(|| change.title())?;
+            if !dry_run {
+                output.note(format_args!(
+                    "serviceaccount {} restored",
+                    Foreign(change.title())
+                ))?;
+            }
+        }
     }
     Ok(accounts)
 }

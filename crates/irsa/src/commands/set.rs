@@ -5,10 +5,10 @@ mod settings;
 mod text;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use irsa_core::text::Foreign;
 use irsa_fleet::apply::{self, ApplyError, Options, Undo};
 use irsa_fleet::cluster::Cluster;
@@ -57,26 +57,30 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
             "no service account was selected: name one, or use -l, --all or -A; -A and --all take those that have a role"
         );
     }
-    let mut results = Results::new();
-    let mut undo_file = None;
-    if plan.to_apply().next().is_some() && settings.dry_run != DryRun::Client {
-        refuse_conflicts(&settings, &planned, output)?;
-        if settings.dry_run == DryRun::None {
-            if !settings.yes && !output.ask(&text::question(&planned), "nothing was changed")? {
+    let (results, undo_file) = match settings.dry_run {
+        DryRun::Client => (Results::new(), None),
+        DryRun::Server => (
+            apply(&settings, &cluster, &plan, plan.to_apply(), true).await,
+            None,
+        ),
+        DryRun::None => match write(&settings, &cluster, &plan, output).await? {
+            Some(written) => written,
+            None => {
                 output.note("nothing was changed")?;
                 return Ok(exit::no());
             }
-            undo_file = Some(undo::write(settings.undo_file.as_deref(), &Undo::of(&plan))?);
-        }
-        results = write(&settings, &cluster, &plan).await;
+        },
+    };
+    let mut done = report(&plan, settings.dry_run, &results, undo_file.as_deref());
+    if settings.dry_run == DryRun::Client && !settings.force_conflicts {
+        mark_conflicts(&mut done);
     }
-    let done = report(&plan, settings.dry_run, &results, undo_file.as_deref());
     if settings.format.is_text() {
         text::results(output, &done)?;
     } else {
         output.document(&done, settings.format)?;
     }
-    let failed = results.values().any(Result::is_err);
+    let failed = done.changes.iter().any(|change| change.error.is_some());
     Ok(if failed || !plan.missing.is_empty() {
         exit::no()
     } else {
@@ -129,35 +133,92 @@ fn select(selection: &Selection, cluster: &Cluster) -> anyhow::Result<(plan::Sel
     }
 }
 
-/// Ends the command if another tool manages an annotation that would be written.
-fn refuse_conflicts(settings: &Settings, planned: &SetReport, output: &Output) -> anyhow::Result<()> {
-    let blocked = planned
-        .changes
-        .iter()
-        .filter(|change| change.result != "unchanged" && !change.managed_by.is_empty())
-        .count();
-    if blocked == 0 || settings.force_conflicts {
+/// Writes the plan, after the API server has checked every change of it: if one of them is refused, nothing is written.
+/// `None` if the person who was asked says no.
+async fn write(
+    settings: &Settings,
+    cluster: &Cluster,
+    plan: &Plan,
+    output: &Output,
+) -> anyhow::Result<Option<(Results, Option<PathBuf>)>> {
+    let mut results = apply(settings, cluster, plan, plan.to_apply(), true).await;
+    refuse(settings, plan, &results, output)?;
+    let accepted: Vec<&Change> = plan
+        .to_apply()
+        .filter(|change| results.get(&change.title()).is_some_and(Result::is_ok))
+        .collect();
+    if accepted.is_empty() {
+        return Ok(Some((results, None)));
+    }
+    if !settings.yes && !output.ask(&text::question(accepted.len()), "nothing was changed")? {
+        return Ok(None);
+    }
+    let undo = Undo::of(plan, accepted.iter().copied());
+    let undo_file = undo::write(settings.undo_file.as_deref(), &undo)?;
+    let written = apply(settings, cluster, plan, accepted, false).await;
+    let none_written = written.values().all(Result::is_err);
+    results.extend(written);
+    if none_written {
+        // There is nothing to undo.
+        std::fs::remove_file(&undo_file).with_context(|| undo_file.display().to_string())?;
+        return Ok(Some((results, None)));
+    }
+    Ok(Some((results, Some(undo_file))))
+}
+
+async fn apply<'c>(
+    settings: &Settings,
+    cluster: &Cluster,
+    plan: &Plan,
+    changes: impl IntoIterator<Item = &'c Change>,
+    dry_run: bool,
+) -> Results {
+    let options = Options {
+        dry_run,
+        force: settings.force_conflicts,
+    };
+    apply::apply_all(cluster, plan, changes, options)
+        .await
+        .into_iter()
+        .map(|(change, result)| (change.title(), result))
+        .collect()
+}
+
+/// Ends the command if the API server refuses a change that may not be skipped.
+fn refuse(settings: &Settings, plan: &Plan, results: &Results, output: &Output) -> anyhow::Result<()> {
+    // A service account that was changed since is left out and listed, as the undo of a change needs it.
+    let count = |is: fn(&ApplyError) -> bool| {
+        let errors = results.values().filter_map(|result| result.as_ref().err());
+        errors.filter(|error| is(error)).count()
+    };
+    let conflicts = count(|error| matches!(error, ApplyError::Conflict { .. }));
+    let failures = count(|error| matches!(error, ApplyError::Request(_)));
+    if failures == 0 && (conflicts == 0 || settings.skip_conflicts) {
         return Ok(());
     }
-    text::conflicts(output, planned)?;
+    text::refused(output, &report(plan, settings.dry_run, results, None))?;
+    if failures > 0 {
+        bail!(
+            "the API server refuses {}; nothing was changed",
+            counted(failures, "change")
+        );
+    }
     bail!(
-        "{} would be overwritten, or overwrite this again: change it where it is managed, or take it over with \
-         --force-conflicts; nothing was changed",
-        counted(blocked, "annotation")
+        "{} in conflict: change the annotation where it is managed, take it over with --force-conflicts, or leave it out \
+         with --skip-conflicts; nothing was changed",
+        counted(conflicts, "service account")
     );
 }
 
-async fn write(settings: &Settings, cluster: &Cluster, plan: &Plan) -> Results {
-    use futures::StreamExt as _;
-    let options = Options {
-        dry_run: settings.dry_run == DryRun::Server,
-        force: settings.force_conflicts,
-    };
-    futures::stream::iter(plan.to_apply())
-        .map(|change| async move { (change.title(), apply::apply(cluster, plan, change, options).await) })
-        .buffer_unordered(8)
-        .collect()
-        .await
+/// Marks changes in conflict with a tool, as far as the plan shows them.
+fn mark_conflicts(report: &mut SetReport) {
+    for change in &mut report.changes {
+        if change.result == "planned" && !change.managed_by.is_empty() {
+            let managers = change.managed_by.clone();
+            change.result = "conflict";
+            change.error = Some(ApplyError::Conflict { managers }.to_string());
+        }
+    }
 }
 
 fn report(plan: &Plan, dry_run: DryRun, results: &Results, undo_file: Option<&Path>) -> SetReport {
@@ -183,6 +244,9 @@ fn changed(change: &Change, result: Option<&Result<(), ApplyError>>) -> ChangeRe
     match result {
         Some(Ok(())) => report.result = "changed",
         Some(Err(error)) => {
+            if let ApplyError::Conflict { managers } = error {
+                report.managed_by = managers.clone();
+            }
             report.result = match error {
                 ApplyError::Conflict { .. } | ApplyError::Changed => "conflict",
                 ApplyError::Request(_) => "failed",

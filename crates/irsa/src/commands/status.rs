@@ -68,7 +68,12 @@ async fn read(connect: &ConnectOptions, query: &Query) -> anyhow::Result<Status>
         accounts: query
             .accounts
             .iter()
-            .map(|account| account.name.clone())
+            .map(|account| {
+                (
+                    account.namespace.clone().unwrap_or_default(),
+                    account.name.clone(),
+                )
+            })
             .collect(),
     };
     let mut status = status::status(&cluster, &options, &query.overrides).await?;
@@ -103,13 +108,19 @@ fn show(settings: &Settings, output: &Output, clusters: &[Read]) -> anyhow::Resu
     for cluster in &report.clusters {
         text::notes(output, cluster)?;
     }
-    if clusters.iter().any(Result::is_err) {
-        return Ok(ExitCode::from(exit::FAILED));
+    let errors = clusters.iter().filter_map(|read| read.as_ref().err());
+    if let Some(worst) = errors.map(|(_, error)| exit::of(error)).max() {
+        return Ok(ExitCode::from(worst));
     }
     let caught = clusters
         .iter()
         .flatten()
         .flat_map(Status::all_findings)
         .any(|finding| settings.fail_on.catches(finding.id, finding.severity));
-    Ok(if caught { exit::no() } else { ExitCode::SUCCESS })
+    let missing = clusters.iter().flatten().any(|status| !status.missing.is_empty());
+    Ok(if caught || missing {
+        exit::no()
+    } else {
+        ExitCode::SUCCESS
+    })
 }

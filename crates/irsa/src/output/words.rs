@@ -81,10 +81,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
         for (at, byte) in bytes.iter().enumerate() {
             if *byte == b' ' {
                 blank = true;
-            } else if blank {
-                end = at;
-                break;
-            } else if at > 0 && bytes[at - 1] == b',' && !byte.is_ascii_digit() {
+            } else if blank || (at > 0 && bytes[at - 1] == b',' && !byte.is_ascii_digit()) {
                 end = at;
                 break;
             }

@@ -19,7 +19,8 @@ Examples:
   irsa doctor --error 'An error occurred (SignatureDoesNotMatch) when calling the GetCallerIdentity operation: Credential should be scoped to a valid region'
   kubectl logs deploy/app | irsa doctor --error -
 
-Exit codes: 0 no check failed, or the error was recognised; 1 a check failed, or the error is not known; 2 could not look.")]
+Exit codes: 0 all checks passed, perhaps with warnings, or the error was recognised; 1 a check failed or could not be
+made, or the error is not known; 2 the API server cannot be reached.")]
 pub(crate) struct Args {
     /// An error text to recognise; - reads it from standard input
     #[arg(long, value_name = "TEXT")]

@@ -22,7 +22,7 @@ pub(super) enum Question {
     /// What is wrong with a cluster.
     Cluster {
         connect: ConnectOptions,
-        options: Options,
+        options: Box<Options>,
     },
 }
 
@@ -41,14 +41,14 @@ impl Settings {
                 }
                 Question::Cluster {
                     connect: args.cluster.options(),
-                    options: Options {
+                    options: Box::new(Options {
                         scope: Scope {
                             namespace: args.namespace,
                             ..Scope::default()
                         },
                         overrides,
                         probe: args.probe,
-                    },
+                    }),
                 }
             }
         };

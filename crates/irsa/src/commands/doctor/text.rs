@@ -17,7 +17,7 @@ pub(super) fn checks(to: &mut impl Write, report: &DoctorReport, columns: Option
         let word = match check.verdict {
             "pass" => format!("{}", check.verdict.green()),
             "warn" => format!("{}", check.verdict.yellow().bold()),
-            "fail" => format!("{}", check.verdict.red().bold()),
+            "fail" | "unknown" => format!("{}", check.verdict.red().bold()),
             other => format!("{}", other.dimmed()),
         };
         writeln!(to, "{:>2}. {word}  {}", index + 1, check.title)?;
@@ -37,10 +37,11 @@ pub(super) fn checks(to: &mut impl Write, report: &DoctorReport, columns: Option
     };
     writeln!(
         to,
-        "\n{} passed, {} to look at, {} failed, {} not looked at",
+        "\n{} passed, {} with warnings, {} failed, {} unknown, {} skipped",
         count("pass"),
         count("warn"),
         count("fail"),
+        count("unknown"),
         count("skip")
     )
 }

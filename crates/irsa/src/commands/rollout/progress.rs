@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use irsa_core::text::Foreign;
-use irsa_fleet::rollout::{Event, Observer, Outcome};
+use irsa_fleet::rollout::{Event, Interruption, Observer, Outcome};
 use irsa_fleet::workload::WorkloadRef;
 use owo_colors::OwoColorize as _;
 
 use crate::output::{Output, counted};
+
+/// How often the clocks of the bars move.
+const TICK: Duration = Duration::from_secs(1);
 
 pub(super) struct Progress {
     output: Output,
@@ -22,10 +26,8 @@ impl Progress {
         let bars = output.is_error_terminal().then(|| {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             let total = all.add(ProgressBar::new(workloads as u64));
-            total.set_style(style(
-                "{bar:24} {pos}/{len} workloads, {elapsed} gone, {eta} left",
-            ));
-            total.tick();
+            total.set_style(style("{bar:24} {pos}/{len} workloads, {elapsed} elapsed"));
+            total.enable_steady_tick(TICK);
             (all, total)
         });
         Self {
@@ -73,7 +75,8 @@ impl Observer for Progress {
             Event::Started { pods, resumed } => {
                 let bar = self.bars.as_ref().map(|(all, total)| {
                     let bar = all.insert_before(total, ProgressBar::new(pods));
-                    bar.set_style(style("{bar:24} {pos}/{len} pods {msg}"));
+                    bar.set_style(style("{bar:24} {pos}/{len} pods, {elapsed} {msg}"));
+                    bar.enable_steady_tick(TICK);
                     bar.set_message(title.clone());
                     bar
                 });
@@ -110,11 +113,42 @@ impl Observer for Progress {
     }
 }
 
-fn ended(outcome: &Outcome) -> String {
+pub(super) fn ended(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Verified { pods } => format!("{}, {} verified", "done".green(), counted(*pods, "pod")),
         Outcome::Failed(why) => format!("{}: {}", "failed".red(), Foreign(why)),
-        Outcome::Interrupted => "interrupted; the cluster continues the rollout".to_owned(),
-        Outcome::NotStarted => "not started".to_owned(),
+        Outcome::Interrupted(state) => interrupted(*state),
+        Outcome::NotStarted(why) => format!("not started: {}", why.message()),
+    }
+}
+
+fn interrupted(state: Interruption) -> String {
+    match state {
+        Interruption::NotStarted => "interrupted before anything was changed".to_owned(),
+        Interruption::Rolling => "interrupted; the cluster continues the rolling update".to_owned(),
+        Interruption::Rolled => "interrupted; its pods were recreated, but not verified".to_owned(),
+        Interruption::Stopped { evicted, of } => {
+            format!("interrupted after {evicted} of {of} stale pods were evicted; the others remain")
+        }
+        Interruption::Unknown => "interrupted; whether the cluster continues is not known".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_workload_that_still_rolls_is_said_to_continue() {
+        let continues = |state| interrupted(state).contains("continues the rolling update");
+        assert!(continues(Interruption::Rolling));
+        for state in [
+            Interruption::NotStarted,
+            Interruption::Rolled,
+            Interruption::Stopped { evicted: 1, of: 2 },
+            Interruption::Unknown,
+        ] {
+            assert!(!continues(state), "{state:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use irsa_core::variables;
 use irsa_fleet::apply::Undo;
 use irsa_fleet::cluster::ConnectOptions;
@@ -11,7 +12,7 @@ use irsa_fleet::rollout::RunOptions;
 use irsa_fleet::webhook::Overrides;
 use irsa_fleet::workload::Ways;
 
-use super::args::Args;
+use super::args::{Args, Limit};
 use crate::args::{DryRun, Format, Namespaces};
 use crate::undo;
 
@@ -29,6 +30,14 @@ pub(super) struct Settings {
     pub(super) dry_run: DryRun,
     pub(super) yes: bool,
     pub(super) run: RunOptions,
+    /// Failures after which no further workload is started.
+    pub(super) max_failures: Option<Limit>,
+    /// Stale pods that remain make the answer "no".
+    pub(super) fail_on_remaining: bool,
+    /// Workloads that are left out.
+    pub(super) exclude: BTreeSet<String>,
+    /// Namespaces that are left out.
+    pub(super) exclude_namespaces: BTreeSet<String>,
     pub(super) format: Format,
 }
 
@@ -47,6 +56,11 @@ pub(super) enum Selection {
 
 impl Settings {
     pub(super) fn resolve(args: Args) -> anyhow::Result<Self> {
+        if args.undo.is_some() && args.dry_run.dry_run != DryRun::None {
+            bail!(
+                "--undo cannot be combined with --dry-run: try it with irsa set --undo FILE --dry-run=server"
+            );
+        }
         let selection = match args.undo {
             Some(path) => {
                 let undo = undo::read(&path)?;
@@ -77,10 +91,22 @@ impl Settings {
             dry_run: args.dry_run.dry_run,
             yes: args.yes,
             run: RunOptions {
+                parallel_namespaces: usize::from(args.parallel_namespaces),
                 max_parallel: usize::from(args.max_parallel),
                 timeout: args.timeout,
+                total_timeout: args.total_timeout,
+                // Known once the workloads are counted.
+                max_failures: None,
                 poll,
             },
+            max_failures: if args.fail_fast {
+                Some(Limit::Count(1))
+            } else {
+                args.max_failures
+            },
+            fail_on_remaining: args.fail_on_remaining,
+            exclude: args.exclude.into_iter().collect(),
+            exclude_namespaces: args.exclude_namespace.into_iter().collect(),
             format: args.format,
         })
     }

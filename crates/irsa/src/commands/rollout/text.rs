@@ -18,7 +18,7 @@ pub(super) fn plan(
     if report.workloads.is_empty() && report.left.is_empty() {
         return writeln!(
             to,
-            "every pod carries what was chosen ({} looked at): nothing to recreate",
+            "nothing to recreate: none of {} is stale",
             counted(pods, "pod")
         );
     }

@@ -64,6 +64,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(super) force_conflicts: bool,
 
+    /// Skip annotations that a tool manages, and write the others
+    #[arg(long, conflicts_with = "force_conflicts")]
+    pub(super) skip_conflicts: bool,
+
     /// Where to write the undo file; irsa-undo-TIME.json if not given
     #[arg(long, value_name = "FILE")]
     pub(super) undo_file: Option<PathBuf>,

@@ -23,6 +23,8 @@ pub(super) struct Settings {
     pub(super) yes: bool,
     /// Take annotations over from the tools that manage them.
     pub(super) force_conflicts: bool,
+    /// Leave annotations that tools manage as they are.
+    pub(super) skip_conflicts: bool,
     /// Where to write the undo file; a new file in the working directory if nothing is said.
     pub(super) undo_file: Option<PathBuf>,
     pub(super) format: Format,
@@ -54,6 +56,7 @@ impl Settings {
             dry_run: args.dry_run.dry_run,
             yes: args.yes,
             force_conflicts: args.force_conflicts,
+            skip_conflicts: args.skip_conflicts,
             undo_file: args.undo_file.clone(),
             format: args.format,
             connect: args.cluster.clone().options(),

@@ -215,22 +215,27 @@ fn some_of(names: &[String], what: &str) -> String {
 }
 
 /// What is asked before anything is written.
-pub(super) fn question(report: &SetReport) -> String {
-    format!("Change {}?", counted(changes(report).count(), "service account"))
+pub(super) fn question(changes: usize) -> String {
+    format!("Change {}?", counted(changes, "service account"))
 }
 
-/// Names the annotations that other tools manage, by tool.
-pub(super) fn conflicts(output: &Output, report: &SetReport) -> io::Result<()> {
+/// Names the changes that the API server or a tool refuses: conflicts grouped by the tool, other errors one by one.
+pub(super) fn refused(output: &Output, report: &SetReport) -> io::Result<()> {
     let mut managers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for change in changes(report).filter(|change| !change.managed_by.is_empty()) {
-        managers
-            .entry(change.managed_by.join(", "))
-            .or_default()
-            .push(format!("{}/{}", change.namespace, change.name));
+    for change in changes(report) {
+        let Some(error) = &change.error else { continue };
+        if change.managed_by.is_empty() {
+            output.note(format_args!("{}: {}", title(change), Foreign(error)))?;
+        } else {
+            managers
+                .entry(change.managed_by.join(", "))
+                .or_default()
+                .push(format!("{}/{}", change.namespace, change.name));
+        }
     }
     for (manager, accounts) in managers {
         output.note(format_args!(
-            "the annotation is managed by {}: {}",
+            "conflict: the annotation is managed by {}: {}",
             Foreign(manager),
             some_of(&accounts, "service account")
         ))?;
@@ -250,11 +255,7 @@ pub(super) fn results(output: &Output, report: &SetReport) -> io::Result<()> {
             output.out(format_args!("serviceaccount {} changed{suffix}", title(change)))?;
         }
     }
-    for change in &report.changes {
-        if let Some(error) = &change.error {
-            output.note(format_args!("{}: {}", title(change), Foreign(error)))?;
-        }
-    }
+    refused(output, report)?;
     if report.dry_run == "client" && changes(report).next().is_some() {
         output.note("nothing was changed: this was a dry run")?;
     }

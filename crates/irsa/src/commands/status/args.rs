@@ -23,7 +23,7 @@ Examples:
   irsa status --all-contexts --fail-on error     for CI: exit code 1 if something is broken
   irsa status -A -o json | jq '.clusters[].summary'
 
-Exit codes: 0 nothing found at or above --fail-on; 1 something found; 2 could not look.")]
+Exit codes: 0 nothing found at or above --fail-on; 1 something found, or a name does not exist; 2 could not look.")]
 pub(crate) struct Args {
     /// Service accounts; else all
     #[arg(value_name = "NAME")]

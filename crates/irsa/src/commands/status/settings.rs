@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use irsa_fleet::cluster::ConnectOptions;
 use irsa_fleet::effective::Families;
 use irsa_fleet::finding::{FailOn, Id};
@@ -56,6 +57,15 @@ pub(super) struct View {
 impl Settings {
     /// `on_terminal`: a person reads the answer, not a program.
     pub(super) fn resolve(args: Args, on_terminal: bool) -> anyhow::Result<Self> {
+        // `-w 2s` would otherwise watch the service account `2s`.
+        let interval = args.names.first().filter(|account| {
+            account.namespace.is_none()
+                && account.name.ends_with(['s', 'm', 'h'])
+                && irsa_core::duration::parse(&account.name).is_ok()
+        });
+        if let (Some(_), Some(interval)) = (args.watch, interval) {
+            bail!("write the interval as --watch={0} or -w={0}", interval.name);
+        }
         let namespaces = args.namespace.namespaces();
         Ok(Self {
             clusters: args.clusters.options()?,

@@ -63,6 +63,9 @@ pub(super) fn notes(output: &Output, cluster: &ClusterReport) -> io::Result<()> 
             Foreign(error)
         ))?;
     }
+    for missing in &cluster.missing {
+        output.note(format_args!("serviceaccounts \"{}\" not found", Foreign(missing)))?;
+    }
     for note in &cluster.notes {
         output.note(format_args!("note: {}", Foreign(note)))?;
     }
