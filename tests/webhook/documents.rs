@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::support::{Caller, Cluster, ROLE, ROLE_KEY, eventually, patched, pod, review, variable};
+use super::support::{Caller, Cluster, ROLE, ROLE_KEY, eventually, metric, patched, pod, review, variable};
 
 const NAME: &str = "pod-identity-webhook";
 
@@ -106,7 +106,8 @@ async fn the_container_credentials_file_is_followed() {
     let path = dir.path().join("identities.json");
     let (mut config, pki) = cluster.config();
     config.container_credentials = Some(path.clone());
-    config.poll = Duration::from_millis(20);
+    // Changes are seen at once, not at the next poll.
+    config.poll = Duration::from_secs(3600);
     let server = Server::start(config).await.unwrap();
     eventually("the missing file is a reason not to be ready", async || {
         server
@@ -150,12 +151,25 @@ async fn the_container_credentials_file_is_followed() {
     assert!((79_200..=86_400).contains(&seconds), "{seconds}");
 
     std::fs::write(&path, "{").unwrap();
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(uri("app").await.is_some(), "the last good content stays");
-    std::fs::write(&path, "").unwrap();
-    eventually("an empty file is an empty list", async || {
-        uri("app").await.is_none()
+    eventually("the new content has been looked at", async || {
+        metric(
+            &server,
+            "irsa_webhook_container_credentials_loads_total{result=\"error\"}",
+        ) > 0.0
     })
     .await;
+    assert!(uri("app").await.is_some(), "the last good content stays");
+    for empty in [Some(""), Some("null"), None] {
+        std::fs::write(&path, &identities).unwrap();
+        eventually("the list is back", async || uri("app").await.is_some()).await;
+        match empty {
+            Some(content) => std::fs::write(&path, content).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        eventually("an empty or deleted file is an empty list", async || {
+            uri("app").await.is_none()
+        })
+        .await;
+    }
     server.shutdown().await;
 }

@@ -188,7 +188,7 @@ async fn a_flood_of_connections_and_slow_clients() {
         });
     }
     load.more(400).await;
-    let page = server.metrics().encode().unwrap();
+    let page = server.metrics().page(irsa_webhook::metrics::Format::OpenMetrics);
     let refused: f64 = page
         .lines()
         .filter(|line| line.starts_with("irsa_webhook_connections_refused_total"))

@@ -480,7 +480,7 @@ async fn relay(
 
 /// A line of the metrics page.
 pub fn metric(server: &Server, line_start: &str) -> f64 {
-    let page = server.metrics().encode().unwrap();
+    let page = server.metrics().page(irsa_webhook::metrics::Format::OpenMetrics);
     let line = page.lines().find(|line| line.starts_with(line_start));
     line.and_then(|line| line.rsplit(' ').next())
         .map_or(0.0, |value| value.parse().unwrap())

@@ -288,7 +288,7 @@ async fn warnings_tell_the_user_what_is_wrong_with_the_annotations() {
         "{response}"
     );
     assert!(!response["patch"].is_null());
-    let page = server.metrics().encode().unwrap();
+    let page = server.metrics().page(irsa_webhook::metrics::Format::OpenMetrics);
     for line in [
         "irsa_webhook_admissions_total{reason=\"unusable\"} 1",
         "irsa_webhook_admissions_total{reason=\"mutated\"} 1",
@@ -363,7 +363,7 @@ async fn debug_handlers_answer_only_when_they_are_switched_on() {
     assert!(page.contains("\"default/app\"") && page.contains(ROLE), "{page}");
     plain(address, "/debug/alpha/cache/clear").await;
     assert!(!plain(address, "/debug/alpha/cache").await.contains(ROLE));
-    assert!(plain(address, "/metrics").await.contains("# EOF"));
+    assert!(plain(address, "/metrics").await.contains("version=0.0.4"));
     server.shutdown().await;
 }
 

@@ -1,10 +1,11 @@
 //! One budget for the memory of all requests and answers in flight.
 //!
-//! Everything counts from its first byte. When the budget is used up, the request whose body has been arriving for the
-//! longest time gives up its share: a body that arrives at an ordinary speed is complete within milliseconds, so this
-//! hits stalled uploads and not the API server. When there is none, a request waits a moment for others to finish.
+//! Everything counts from its first byte. When the budget is used up, bodies that have been arriving for some time give
+//! up their share, the largest first: a body that arrives at an ordinary speed is complete within milliseconds, so this
+//! hits stalled uploads and not the API server. Where that is not enough, a request waits a moment for others to finish;
+//! of those that wait, the smallest is served first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,15 +45,24 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     used: usize,
-    waiting: usize,
-    arrivals: u64,
-    /// Bodies that are still arriving, oldest first.
+    next: u64,
+    /// Who waits, by the size of the share that it would have then.
+    waiting: BTreeSet<(usize, u64)>,
+    /// Bodies that are still arriving.
     arriving: BTreeMap<u64, Arriving>,
+}
+
+impl State {
+    fn id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
 }
 
 #[derive(Debug)]
 struct Arriving {
     since: Instant,
+    bytes: usize,
     give_up: Arc<Notify>,
 }
 
@@ -106,39 +116,63 @@ impl Share {
     /// Takes `bytes` more.
     ///
     /// # Errors
-    /// [`Full`] when there is no room for them within a moment.
+    /// [`Full`] when there is no room for them within a moment, or when the share has to be given up.
     pub async fn grow(&mut self, bytes: usize) -> Result<(), Full> {
-        if self.try_grow(bytes) {
+        if self.try_grow(bytes, None) {
             return Ok(());
         }
-        if bytes > self.budget.total {
+        let budget = Arc::clone(&self.budget);
+        let give_up = self.arriving.as_ref().map(|(_, give_up)| Arc::clone(give_up));
+        let give_up = async {
+            match give_up {
+                Some(give_up) => give_up.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            result = tokio::time::timeout(budget.patience, self.wait(&budget, bytes)) => {
+                result.unwrap_or(Err(Full))
+            }
+            () = give_up => Err(Full),
+        }
+    }
+
+    async fn wait(&mut self, budget: &Inner, bytes: usize) -> Result<(), Full> {
+        if bytes > budget.total {
             return Err(Full);
         }
-        let budget = Arc::clone(&self.budget);
-        let _waiting = Waiting::begin(&budget)?;
-        let deadline = Instant::now() + budget.patience;
+        let waiting = Waiting::begin(budget, self.bytes + bytes)?;
         loop {
             let mut freed = pin!(budget.freed.notified());
             // From here on nothing that is returned is missed.
             freed.as_mut().enable();
-            if self.try_grow(bytes) {
+            if self.try_grow(bytes, Some(waiting.place)) {
                 return Ok(());
             }
-            let patience = budget.make_room(self.arriving.as_ref().map(|(id, _)| *id));
-            let until = deadline.min(Instant::now() + patience);
-            if tokio::time::timeout_at(until, freed).await.is_err() && Instant::now() >= deadline {
-                return Err(Full);
-            }
+            let own = self.arriving.as_ref().map(|(id, _)| *id);
+            let again = budget.make_room(own, bytes);
+            let _ = tokio::time::timeout(again, freed).await;
         }
     }
 
-    fn try_grow(&mut self, bytes: usize) -> bool {
+    /// Takes `bytes` if they are there and nobody who waits comes first.
+    fn try_grow(&mut self, bytes: usize, place: Option<(usize, u64)>) -> bool {
         let mut state = self.budget.state.lock();
-        if self.budget.total.saturating_sub(state.used) < bytes {
+        let first = state.waiting.first();
+        let comes_first = match place {
+            Some(place) => first == Some(&place),
+            None => first.is_none_or(|(smallest, _)| self.bytes + bytes <= *smallest),
+        };
+        if !comes_first || self.budget.total.saturating_sub(state.used) < bytes {
             return false;
         }
         state.used += bytes;
         self.bytes += bytes;
+        if let Some((id, _)) = &self.arriving
+            && let Some(arriving) = state.arriving.get_mut(id)
+        {
+            arriving.bytes = self.bytes;
+        }
         true
     }
 
@@ -150,10 +184,10 @@ impl Share {
         }
         let give_up = Arc::new(Notify::new());
         let mut state = self.budget.state.lock();
-        let id = state.arrivals;
-        state.arrivals += 1;
+        let id = state.id();
         let arriving = Arriving {
             since: Instant::now(),
+            bytes: self.bytes,
             give_up: Arc::clone(&give_up),
         };
         state.arriving.insert(id, arriving);
@@ -182,7 +216,7 @@ impl Share {
         state.used = state.used + bytes - self.bytes;
         let less = bytes < self.bytes;
         self.bytes = bytes;
-        let waiting = state.waiting > 0;
+        let waiting = !state.waiting.is_empty();
         drop(state);
         if less && waiting {
             self.budget.freed.notify_waiters();
@@ -209,41 +243,53 @@ impl AsRef<[u8]> for Charged {
 }
 
 impl Inner {
-    /// Tells the body that has been arriving for the longest time, other than `own`, to give up its share; returns how
-    /// long to wait until another one may be told.
-    fn make_room(&self, own: Option<u64>) -> Duration {
+    /// Tells bodies that have been arriving for some time, other than `own`, to give up their shares, the largest first
+    /// and as many as are needed for `bytes`. Returns how long to wait until others may be told.
+    fn make_room(&self, own: Option<u64>, bytes: usize) -> Duration {
         let mut state = self.state.lock();
-        let oldest = state.arriving.iter().find(|(id, _)| Some(**id) != own);
-        let Some((&id, arriving)) = oldest else {
-            return self.patience;
-        };
-        let age = arriving.since.elapsed();
-        if age < self.grace {
-            return self.grace - age;
+        let mut old: Vec<(usize, u64)> = state
+            .arriving
+            .iter()
+            .filter(|(id, arriving)| Some(**id) != own && arriving.since.elapsed() >= self.grace)
+            .map(|(id, arriving)| (arriving.bytes, *id))
+            .collect();
+        old.sort_unstable();
+        let mut needed = bytes;
+        while needed > 0
+            && let Some((size, id)) = old.pop()
+        {
+            if let Some(arriving) = state.arriving.remove(&id) {
+                arriving.give_up.notify_one();
+            }
+            needed = needed.saturating_sub(size);
         }
-        arriving.give_up.notify_one();
-        state.arriving.remove(&id);
-        self.grace
+        self.grace.max(Duration::from_millis(1))
     }
 }
 
 /// One of those who wait for memory.
-struct Waiting<'a>(&'a Inner);
+struct Waiting<'a> {
+    budget: &'a Inner,
+    place: (usize, u64),
+}
 
 impl<'a> Waiting<'a> {
-    fn begin(inner: &'a Inner) -> Result<Self, Full> {
-        let mut state = inner.state.lock();
-        if state.waiting >= WAITERS {
+    fn begin(budget: &'a Inner, bytes: usize) -> Result<Self, Full> {
+        let mut state = budget.state.lock();
+        if state.waiting.len() >= WAITERS {
             return Err(Full);
         }
-        state.waiting += 1;
-        Ok(Self(inner))
+        let place = (bytes, state.id());
+        state.waiting.insert(place);
+        Ok(Self { budget, place })
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().waiting -= 1;
+        self.budget.state.lock().waiting.remove(&self.place);
+        // It is the next one's turn.
+        self.budget.freed.notify_waiters();
     }
 }
 

@@ -8,7 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -212,7 +212,11 @@ async fn accept(listener: &TcpListener, shared: &Shared) -> (TcpStream, SocketAd
         if let Some(slot) = shared.slots.take(shared.limits.connections.max(1)) {
             return (stream, peer, slot);
         }
-        shared.slots.evict();
-        shared.slots.room().await;
+        match shared.slots.evict(Instant::now()) {
+            Some(wait) => {
+                let _ = tokio::time::timeout(wait, shared.slots.room()).await;
+            }
+            None => shared.slots.room().await,
+        }
     }
 }

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+/// A new connection is not ended before it has had so much time for its handshake and its first request: newcomers
+/// would otherwise only push out each other.
+const YOUNG: Duration = Duration::from_millis(500);
 
 /// One open connection.
 #[derive(Debug)]
 pub(crate) struct Slot {
     id: u64,
+    since: Instant,
     proven: AtomicBool,
     busy: AtomicU64,
     /// Ticks of the clock of [`Slots`] at the end of the last request.
@@ -46,6 +52,7 @@ impl Slots {
         let id = self.tick();
         let slot = Arc::new(Slot {
             id,
+            since: Instant::now(),
             proven: AtomicBool::new(false),
             busy: AtomicU64::new(0),
             last_used: AtomicU64::new(id),
@@ -55,23 +62,27 @@ impl Slots {
         Some(slot)
     }
 
-    /// Ends the oldest connection that has carried no request, else the one that has been idle longest. `false` when
-    /// all of them are busy. The slot is free when [`Slots::room`] says so.
-    pub(crate) fn evict(&self) -> bool {
+    /// Ends the oldest connection that has carried no request and has had time for one, else the one that has been idle
+    /// longest. The slot is free when [`Slots::room`] says so. Returns after how long it is worth trying again.
+    pub(crate) fn evict(&self, now: Instant) -> Option<Duration> {
         let open = self.open.lock();
         // Slots are in the order of their arrival.
-        let victim = open.iter().find(|slot| !slot.is_proven()).or_else(|| {
-            open.iter()
-                .filter(|slot| slot.busy.load(Ordering::Relaxed) == 0)
-                .min_by_key(|slot| slot.last_used.load(Ordering::Relaxed))
-        });
-        match victim {
-            Some(slot) => {
-                slot.evict.notify_one();
-                true
+        if let Some(silent) = open.iter().find(|slot| !slot.is_proven()) {
+            let age = now.saturating_duration_since(silent.since);
+            if age < YOUNG {
+                return Some(YOUNG - age);
             }
-            None => false,
+            silent.evict.notify_one();
+            return None;
         }
+        let idle = open
+            .iter()
+            .filter(|slot| slot.busy.load(Ordering::Relaxed) == 0)
+            .min_by_key(|slot| slot.last_used.load(Ordering::Relaxed));
+        if let Some(idle) = idle {
+            idle.evict.notify_one();
+        }
+        None
     }
 
     /// Waits until a connection has ended or has become idle since the last call.
@@ -141,14 +152,19 @@ mod tests {
         let request = Busy::begin(Arc::clone(&slots), Arc::clone(&busy));
         drop(Busy::begin(Arc::clone(&slots), Arc::clone(&idle)));
         assert!(slots.take(3).is_none(), "the limit holds");
-        assert!(slots.evict() && evicted(&silent) && !evicted(&idle));
+        let at = Instant::now();
+        assert!(slots.evict(at).is_some() && !evicted(&silent), "it is new");
+        let later = at + YOUNG;
+        assert!(slots.evict(later).is_none() && evicted(&silent) && !evicted(&idle));
         slots.leave(&silent);
-        let later = slots.take(3).unwrap();
-        drop(Busy::begin(Arc::clone(&slots), Arc::clone(&later)));
-        assert!(slots.evict() && evicted(&idle) && !evicted(&later));
+        let used = slots.take(3).unwrap();
+        drop(Busy::begin(Arc::clone(&slots), Arc::clone(&used)));
+        slots.evict(later);
+        assert!(evicted(&idle) && !evicted(&used));
         slots.leave(&idle);
-        slots.leave(&later);
-        assert!(!slots.evict() && !evicted(&busy), "all that are left are busy");
+        slots.leave(&used);
+        slots.evict(later);
+        assert!(!evicted(&busy), "all that are left are busy");
         while now(slots.room()).is_some() {}
         drop(request);
         assert!(

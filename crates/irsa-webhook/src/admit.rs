@@ -13,11 +13,13 @@ use irsa_core::annotations::{self, Problem};
 use irsa_core::identity::{self, Known, NotMutated};
 use irsa_core::mutation::{self, Pod};
 use irsa_core::settings::Settings;
+use irsa_core::text::Foreign;
 
 use crate::directory::lookup::{self, Lookup};
 use crate::directory::{Directory, Indexed};
 use crate::metrics::{Metrics, Reason};
 use crate::review::{self, Answer, Request, Review};
+use crate::sample::Sampled;
 
 /// What happens to a pod that cannot be given the identity which it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub struct Admission {
     metrics: Arc<Metrics>,
     random: RandomState,
     count: AtomicU64,
+    log: Sampled,
 }
 
 /// What was decided about one pod.
@@ -75,6 +78,7 @@ impl Admission {
             metrics,
             random: RandomState::new(),
             count: AtomicU64::new(0),
+            log: Sampled::default(),
         }
     }
 
@@ -137,6 +141,14 @@ impl Admission {
             match self.lookup.ask(namespace, name).await {
                 lookup::Answer::Found(found) => indexed = found,
                 answer => asked = Some(answer),
+            }
+        } else if indexed != Indexed::Unknown
+            && !self.directory.is_current()
+            && !settings.compat.is_upstream()
+        {
+            // It may have changed since the watch went down.
+            if let Some(fresh) = self.lookup.refresh(namespace, name).await {
+                indexed = fresh;
             }
         }
         // The guards keep what they point to alive; nothing below waits.
@@ -263,13 +275,17 @@ impl Admission {
             // Only a pod with the label that excludes it is not asked about.
             None => return Decision::untouched(Reason::Skipped),
         };
-        tracing::warn!(
-            namespace,
-            pod = pod.name(),
-            service_account = name,
-            reason = reason.as_str(),
-            "pod not mutated: its service account is not known: {why}"
-        );
+        self.log.warn(|more| {
+            tracing::warn!(
+                namespace,
+                pod = pod.name(),
+                service_account = name,
+                reason = reason.as_str(),
+                more,
+                "pod not mutated: its service account is not known: {}",
+                Foreign(&why)
+            );
+        });
         self.metrics.warning("unknown_service_account");
         let warning = format!(
             "service account {namespace}/{name} is not known to the pod identity webhook: {why}; if it has a role, recreate the pod"
@@ -295,14 +311,17 @@ impl Admission {
                 problem.to_string()
             })
             .collect();
-        tracing::warn!(
-            namespace,
-            pod = pod.name(),
-            service_account = name,
-            reason = Reason::Unusable.as_str(),
-            "pod not mutated: {}",
-            warnings.join("; ")
-        );
+        self.log.warn(|more| {
+            tracing::warn!(
+                namespace,
+                pod = pod.name(),
+                service_account = name,
+                reason = Reason::Unusable.as_str(),
+                more,
+                "pod not mutated: {}",
+                Foreign(warnings.join("; "))
+            );
+        });
         Decision {
             warnings,
             ..Decision::untouched(Reason::Unusable)

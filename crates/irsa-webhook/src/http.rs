@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use irsa_core::text::Foreign;
 use irsa_net::body::{self, Bounds, Received, Refused};
 use irsa_net::{Budget, Handler, Readiness};
 
@@ -17,7 +18,8 @@ use crate::admit::{Admission, Mode};
 use crate::config::Limits;
 use crate::debug;
 use crate::directory::Directory;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{Format, Metrics};
+use crate::sample::Sampled;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -31,6 +33,7 @@ pub(crate) struct Routes {
     pub(crate) limits: Limits,
     pub(crate) debug: bool,
     pub(crate) budget: Budget,
+    pub(crate) log: Sampled,
 }
 
 /// The admission port.
@@ -112,7 +115,9 @@ impl AdmissionPort {
                 )
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, bytes = bytes.len(), "review refused");
+                self.0.log.warn(|more| {
+                    tracing::warn!(error = %Foreign(error.to_string()), bytes = bytes.len(), more, "review refused");
+                });
                 // Only what cannot be read is the sender's fault.
                 text(StatusCode::BAD_REQUEST, error.to_string())
             }
@@ -135,9 +140,10 @@ impl Handler for MetricsPort {
     async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Answer {
         let routes = &self.0;
         match request.uri().path() {
-            "/metrics" => get(request.method(), || match routes.metrics.encode() {
-                Ok(page) => with_type(StatusCode::OK, page, metrics::CONTENT_TYPE),
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            "/metrics" => get(request.method(), || {
+                let accept = request.headers().get(header::ACCEPT);
+                let format = Format::negotiate(accept.and_then(|value| value.to_str().ok()));
+                with_type(StatusCode::OK, routes.metrics.page(format), format.content_type())
             }),
             "/healthz" => get(request.method(), || healthy(routes)),
             "/readyz" => get(request.method(), || ready(routes)),

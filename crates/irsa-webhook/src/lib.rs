@@ -19,6 +19,7 @@ pub mod imds;
 pub mod metrics;
 mod platform;
 pub mod review;
+mod sample;
 mod server;
 
 pub use config::{Certificates, Cluster, Config, Drain, Limits};

@@ -1,277 +1,32 @@
 //! What the server counts. The names of the Go webhook are kept as they are; ours begin with `irsa_webhook_`.
 //!
 //! The Go names are counters without the `_total` which OpenMetrics demands of counters, so they are exposed with the
-//! type `unknown`: queries written for the Go webhook go on working. Every label is bounded: reasons, sources and
-//! watches are enumerations, paths are the ones served.
+//! type `unknown`: queries written for the Go webhook go on working.
 
-use std::fmt::Error as FmtError;
+mod go;
+mod labels;
+mod page;
+mod process;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
-};
+use irsa_net::tls::Validity;
+use irsa_net::{Observer, Refusal};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
-use irsa_net::tls::Validity;
-use irsa_net::{Observer, Refusal};
-
-/// The content type of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// A counter exposed under its own name, without `_total`.
-#[derive(Clone, Debug, Default)]
-struct Plain(Counter);
-
-impl EncodeMetric for Plain {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), FmtError> {
-        encoder.encode_gauge(&self.0.get())
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Unknown
-    }
-}
-
-impl TypedMetric for Plain {
-    const TYPE: MetricType = MetricType::Unknown;
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    verb: &'static str,
-    path: &'static str,
-    code: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
-    verb: &'static str,
-    path: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Method {
-    method: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: Reason,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WarningLabel {
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Endpoint {
-    endpoint: &'static str,
-    source: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WatchLabel {
-    resource: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabel {
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CertificateLabel {
-    certificate: &'static str,
-}
-
-/// What became of one admission. The set is closed, so that it can be a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The pod was given its identity.
-    Mutated,
-    /// The pod has all that it would be given; the answer has no patch.
-    Complete,
-    /// The service account asks for no identity.
-    NotAsked,
-    /// The service account does not exist, by the word of the API.
-    NoServiceAccount,
-    /// The service account is not known and the API did not answer within the bounded wait.
-    LookupTimeout,
-    /// The service account is not known and the API could not be asked.
-    LookupFailed,
-    /// The service account is not known and waiting is switched off.
-    LookupOff,
-    /// The service account asks for an identity in a way that cannot be followed.
-    Unusable,
-    /// Its annotations or its label exclude the pod, or every container of it.
-    Skipped,
-    /// The request is not the creation of a pod.
-    NotPodCreation,
-    /// The request could not be read.
-    Malformed,
-}
-
-impl Reason {
-    /// All of them, for the metric's first values.
-    pub const ALL: [Self; 11] = [
-        Self::Mutated,
-        Self::Complete,
-        Self::NotAsked,
-        Self::NoServiceAccount,
-        Self::LookupTimeout,
-        Self::LookupFailed,
-        Self::LookupOff,
-        Self::Unusable,
-        Self::Skipped,
-        Self::NotPodCreation,
-        Self::Malformed,
-    ];
-
-    /// The value of the label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mutated => "mutated",
-            Self::Complete => "complete",
-            Self::NotAsked => "not_asked",
-            Self::NoServiceAccount => "no_service_account",
-            Self::LookupTimeout => "lookup_timeout",
-            Self::LookupFailed => "lookup_failed",
-            Self::LookupOff => "lookup_off",
-            Self::Unusable => "unusable",
-            Self::Skipped => "skipped",
-            Self::NotPodCreation => "not_pod_creation",
-            Self::Malformed => "malformed",
-        }
-    }
-}
-
-impl EncodeLabelValue for Reason {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), FmtError> {
-        self.as_str().encode(encoder)
-    }
-}
-
-/// A watch on the Kubernetes API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Watch {
-    /// Service accounts of all namespaces.
-    ServiceAccounts,
-    /// Namespaces, for their default.
-    Namespaces,
-    /// The `pod-identity-webhook` ConfigMap.
-    ConfigMap,
-    /// The MutatingWebhookConfiguration whose `caBundle` is ours.
-    WebhookConfiguration,
-}
-
-impl Watch {
-    /// The resource watched.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ServiceAccounts => "serviceaccounts",
-            Self::Namespaces => "namespaces",
-            Self::ConfigMap => "configmaps",
-            Self::WebhookConfiguration => "mutatingwebhookconfigurations",
-        }
-    }
-}
-
-/// How a question to the API about an unknown service account ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LookupResult {
-    /// The API knew it.
-    Found,
-    /// The API said that it does not exist.
-    NotFound,
-    /// It was remembered from a moment ago that it does not exist.
-    Remembered,
-    /// Another admission had asked already; this one shared the answer.
-    Shared,
-    /// The watch brought it while waiting.
-    Watched,
-    /// The bounded wait ran out.
-    Timeout,
-    /// The API could not be asked.
-    Failed,
-}
-
-impl LookupResult {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Found => "found",
-            Self::NotFound => "not_found",
-            Self::Remembered => "remembered",
-            Self::Shared => "shared",
-            Self::Watched => "watched",
-            Self::Timeout => "timeout",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// The duration summary of the Go webhook: without objectives it consists of a sum and a count only.
-#[derive(Debug, Default)]
-struct Summary {
-    series: parking_lot::Mutex<Vec<(Route, f64, u64)>>,
-}
-
-impl Summary {
-    fn observe(&self, route: &Route, value: f64) {
-        let mut series = self.series.lock();
-        match series.iter_mut().find(|(known, _, _)| known == route) {
-            Some((_, sum, count)) => {
-                *sum += value;
-                *count += 1;
-            }
-            None => series.push((route.clone(), value, 1)),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct SummaryCollector(Arc<Summary>);
-
-impl Collector for SummaryCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), FmtError> {
-        let series = self.0.series.lock().clone();
-        let help = "Response latency in microseconds for each verb and path, as sum and count";
-        let mut sum = encoder.encode_descriptor(
-            "http_request_duration_microseconds_sum",
-            help,
-            None,
-            MetricType::Unknown,
-        )?;
-        for (route, value, _) in &series {
-            sum.encode_family(route)?.encode_gauge(value)?;
-        }
-        let mut count = encoder.encode_descriptor(
-            "http_request_duration_microseconds_count",
-            help,
-            None,
-            MetricType::Unknown,
-        )?;
-        for (route, _, value) in &series {
-            count.encode_family(route)?.encode_gauge(value)?;
-        }
-        Ok(())
-    }
-}
+use go::{Plain, Summary, SummaryCollector};
+use labels::{
+    CertificateLabel, Endpoint, KindLabel, Method, OutcomeLabel, ReasonLabel, ReasonLabelOf, Request, Route,
+    WarningLabel, WatchLabel,
+};
+pub use labels::{LookupResult, Reason, Watch};
+pub use page::Format;
 
 type Float = Gauge<f64, AtomicU64>;
 
@@ -307,16 +62,6 @@ pub struct Metrics {
     started: Float,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabelOf {
-    reason: &'static str,
-}
-
-/// The buckets of the Go webhook: 125 ms to 8 s, in microseconds.
-fn go_latency_buckets() -> Histogram {
-    Histogram::new(exponential_buckets(125_000.0, 2.0, 7))
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -330,7 +75,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             requests: Family::default(),
-            latencies: Family::new_with_constructor(go_latency_buckets),
+            latencies: Family::new_with_constructor(go::latency_buckets),
             durations: Arc::default(),
             used: Gauge::default(),
             pods: Family::default(),
@@ -357,7 +102,8 @@ impl Metrics {
             started: Float::default(),
         };
         metrics.register_upstream();
-        metrics.register_own();
+        metrics.register_admissions();
+        metrics.register_server();
         for reason in Reason::ALL {
             let _ = metrics.admissions.get_or_create(&ReasonLabel { reason });
         }
@@ -376,15 +122,14 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "http_request_count",
-            "Requests broken out for each verb, path, and response code",
+            "Requests by verb, path and status code",
             self.requests.clone(),
         );
         registry.register(
             "http_request_latencies",
-            "Response latency distribution in microseconds for each verb and path",
+            "Latency of responses in microseconds, by verb and path",
             self.latencies.clone(),
         );
-        registry.register_collector(Box::new(SummaryCollector(Arc::clone(&self.durations))));
         registry.register(
             "pod_identity_webhook_used",
             "1 once a service account has been seen",
@@ -397,17 +142,19 @@ impl Metrics {
         );
         registry.register(
             "pod_identity_webhook_missing_sa_count",
-            "Pods whose service account was not known and could not be learned in time",
+            "Pods whose service account was not known and could not be looked up in time",
             self.missing.clone(),
         );
         registry.register(
             "certificate_manager_server_rotation_seconds",
-            "How long a self-made certificate lived before it was rotated",
+            "How long a self-made certificate was in use before it was rotated",
             self.rotation_seconds.clone(),
         );
+        registry.register_collector(Box::new(SummaryCollector(Arc::clone(&self.durations))));
+        registry.register_collector(Box::new(process::Process));
     }
 
-    fn register_own(&mut self) {
+    fn register_admissions(&mut self) {
         let registry = self.registry.sub_registry_with_prefix("irsa_webhook");
         registry.register(
             "admissions",
@@ -450,6 +197,10 @@ impl Metrics {
             "When the last event or list of a watch arrived",
             self.watch_success.clone(),
         );
+    }
+
+    fn register_server(&mut self) {
+        let registry = self.registry.sub_registry_with_prefix("irsa_webhook");
         registry.register(
             "service_account_lookups",
             "Reads of service accounts that the watch had not brought, by result",
@@ -498,14 +249,10 @@ impl Metrics {
         );
     }
 
-    /// The text of the metrics page.
-    ///
-    /// # Errors
-    /// Never for a `String`; the signature is the encoder's.
-    pub fn encode(&self) -> Result<String, FmtError> {
-        let mut text = String::with_capacity(16 * 1024);
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
+    /// The metrics page.
+    #[must_use]
+    pub fn page(&self, format: Format) -> String {
+        page::page(&self.registry, format)
     }
 
     pub(crate) fn request(&self, verb: &'static str, path: &'static str, code: u16, took: Duration) {
@@ -656,26 +403,53 @@ impl Observer for Metrics {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_names_of_the_go_webhook_are_exposed_unchanged() {
+    fn used() -> Metrics {
         let metrics = Metrics::new();
         metrics.request("POST", "/mutate", 200, Duration::from_millis(2));
         metrics.pod("sts_web_identity");
         metrics.admission(Reason::LookupTimeout, Duration::from_millis(1));
         metrics.service_account_seen();
-        let text = metrics.encode().unwrap();
-        for line in [
-            "http_request_count{verb=\"POST\",path=\"/mutate\",code=\"200\"} 1",
-            "http_request_latencies_bucket{le=\"125000.0\",verb=\"POST\",path=\"/mutate\"} 1",
-            "http_request_duration_microseconds_count{verb=\"POST\",path=\"/mutate\"} 1",
-            "pod_identity_webhook_used 1",
-            "pod_identity_webhook_pod_count{method=\"sts_web_identity\"} 1",
-            "pod_identity_webhook_missing_sa_count 1",
-            "irsa_webhook_admissions_total{reason=\"lookup_timeout\"} 1",
-            "irsa_webhook_admissions_total{reason=\"mutated\"} 0",
-        ] {
-            assert!(text.contains(line), "missing {line} in:\n{text}");
+        metrics
+    }
+
+    #[test]
+    fn the_names_of_the_go_webhook_are_exposed_in_both_formats() {
+        let metrics = used();
+        let lines = [
+            "http_request_count{verb=\"POST\",path=\"/mutate\",code=\"200\"} 1\n",
+            "http_request_latencies_bucket{le=\"125000\",verb=\"POST\",path=\"/mutate\"} 1\n",
+            "http_request_latencies_bucket{le=\"1e+06\",verb=\"POST\",path=\"/mutate\"} 1\n",
+            "http_request_latencies_bucket{le=\"+Inf\",verb=\"POST\",path=\"/mutate\"} 1\n",
+            "http_request_duration_microseconds_count{verb=\"POST\",path=\"/mutate\"} 1\n",
+            "pod_identity_webhook_used 1\n",
+            "pod_identity_webhook_pod_count{method=\"sts_web_identity\"} 1\n",
+            "pod_identity_webhook_missing_sa_count 1\n",
+            "irsa_webhook_admissions_total{reason=\"lookup_timeout\"} 1\n",
+            "irsa_webhook_admissions_total{reason=\"mutated\"} 0\n",
+        ];
+        for format in [Format::OpenMetrics, Format::Text] {
+            let page = metrics.page(format);
+            for line in lines {
+                assert!(page.contains(line), "missing {line} in:\n{page}");
+            }
         }
-        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_is_described_as_every_exporter_does_it() {
+        let page = used().page(Format::Text);
+        let value = |name: &str| -> f64 {
+            let line = page.lines().find(|line| line.starts_with(&format!("{name} ")));
+            line.unwrap_or_else(|| panic!("no {name} in:\n{page}"))[name.len() + 1..]
+                .parse()
+                .unwrap()
+        };
+        assert!(value("process_resident_memory_bytes") > 1e6);
+        assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
+        assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
+        assert!(value("process_cpu_seconds_total") >= 0.0);
+        let now = jiff::Timestamp::now().as_second() as f64;
+        assert!((now - value("process_start_time_seconds")).abs() < 3600.0);
     }
 }

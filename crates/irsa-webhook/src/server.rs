@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
+use irsa_net::ca::BACKDATE;
 use irsa_net::files::{self, Follower};
 use irsa_net::tls::{self, Pair, Serving};
 use irsa_net::{Budget, Condition, Http, Listener, Observer, Phase, Readiness};
@@ -23,6 +24,7 @@ use crate::directory::{Directory, credentials, watch as watches};
 use crate::http::{AdmissionPort, MetricsPort, Routes};
 use crate::metrics::{Metrics, Watch};
 use crate::platform;
+use crate::sample::Sampled;
 
 /// The name of the certificate's condition in `/readyz`.
 const CERTIFICATE: &str = "certificate";
@@ -228,6 +230,7 @@ impl Server {
             budget: Budget::new(config.limits.inflight_bytes.max(config.limits.body_bytes)),
             limits: config.limits.clone(),
             debug: config.debug_handlers,
+            log: Sampled::default(),
         });
         Self::listen(config, parts, running, routes).await
     }
@@ -400,8 +403,9 @@ async fn watch_expiry(serving: Arc<Serving>, condition: Condition, metrics: Arc<
         if let Some(validity) = serving.validity() {
             metrics.serving_certificate(&validity);
             let left = validity.not_after.as_second() - now.as_second();
-            let whole = validity.not_after.as_second() - validity.not_before.as_second();
-            let late = left * 10 < whole;
+            // Most of the life of a short-lived certificate can lie before it was made.
+            let whole = validity.not_after.as_second() - validity.not_before.as_second() - BACKDATE;
+            let late = left * 10 < whole.max(1);
             if late && !warned {
                 tracing::warn!(not_after = %validity.not_after, "the serving certificate has less than a tenth of its lifetime left and has not been renewed");
             }

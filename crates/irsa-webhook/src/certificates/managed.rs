@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::StreamExt as _;
 use irsa_net::Condition;
 use irsa_net::tls::Serving;
 use jiff::Timestamp;
@@ -21,13 +20,13 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::core::DynamicObject;
 use kube::discovery::ApiResource;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::authority::{self, Kept, Terms};
-use crate::directory::watch::Steps;
+use crate::cluster::{self, FIELD_MANAGER};
+use crate::directory::follow::{Event, Follow};
 use crate::metrics::{Metrics, Watch};
 
 /// The name of the caBundle's condition in `/readyz`.
@@ -68,8 +67,8 @@ pub struct Managed {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The Secret cannot be read or written.
-    #[error("Secret {0}: {1}; allow get and update of it, and create of Secrets in its namespace")]
-    Secret(String, Box<kube::Error>),
+    #[error("Secret {0}: {1}")]
+    Secret(String, ApiError),
     /// Somebody else's Secret.
     #[error(
         "Secret {0} belongs to cert-manager: mount it and pass --in-cluster=false, or choose another --tls-secret"
@@ -82,8 +81,8 @@ pub enum Error {
     #[error("Secret {0} is being written by others all the time")]
     Contended(String),
     /// The configuration cannot be read or written.
-    #[error("MutatingWebhookConfiguration {0}: {1}; allow get, list, watch and update of it")]
-    Configuration(String, Box<kube::Error>),
+    #[error("MutatingWebhookConfiguration {0}: {1}")]
+    Configuration(String, ApiError),
     /// There is none.
     #[error(
         "MutatingWebhookConfiguration {0} does not exist; apply it, or pass --webhook-configuration= to leave it to somebody else"
@@ -92,6 +91,45 @@ pub enum Error {
     /// None of its webhooks is this one.
     #[error("MutatingWebhookConfiguration {0} has no webhook that calls Service {1}")]
     NoWebhook(String, String),
+}
+
+/// An error of the Kubernetes API, with the rights that are needed where it is about rights.
+#[derive(Debug)]
+pub struct ApiError {
+    source: Box<kube::Error>,
+    needed: &'static str,
+}
+
+impl ApiError {
+    const SECRET: &str = "get and update of it, and create of Secrets in its namespace";
+    const CONFIGURATION: &str = "get, list, watch and update of it";
+
+    fn new(source: kube::Error, needed: &'static str) -> Self {
+        Self {
+            source: Box::new(source),
+            needed,
+        }
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&cluster::reason(&self.source))?;
+        match &*self.source {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+                write!(f, "; allow {}", self.needed)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How changes are written.
+fn post_params() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
 }
 
 impl Managed {
@@ -130,6 +168,8 @@ pub(crate) struct Keeper {
     kept: Option<Kept>,
     /// The configuration as the watch last showed it.
     configuration: Option<DynamicObject>,
+    /// The configuration in a list that is not complete yet.
+    listing: Option<DynamicObject>,
     /// Whether the watch has shown anything yet.
     listed: bool,
     /// Whether the newest CA has been seen in the `caBundle`.
@@ -154,6 +194,7 @@ impl Keeper {
             metrics,
             kept: None,
             configuration: None,
+            listing: None,
             listed: false,
             trusted: false,
         }
@@ -161,29 +202,38 @@ impl Keeper {
 
     /// Runs until the task is dropped.
     pub(crate) async fn run(mut self) {
-        let mut looks = tokio::time::interval(self.managed.poll);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut events = match &self.managed.webhook_configuration {
-            None => futures::stream::pending().boxed(),
-            Some(name) => {
-                let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-                watcher(self.configurations(), config)
-                    .backoff(Steps::new())
-                    .boxed()
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let follow = self.managed.webhook_configuration.as_ref().map(|name| Follow {
+            api: self.configurations(),
+            fields: format!("metadata.name={name}"),
+            which: Watch::WebhookConfiguration,
+            condition: None,
+            metrics: Arc::clone(&self.metrics),
+        });
+        let watching = async move {
+            match follow {
+                Some(follow) => {
+                    // The receiver lives as long as this future does.
+                    follow.run(|event| tell.send(event).unwrap_or_default()).await
+                }
+                None => std::future::pending().await,
             }
         };
+        tokio::select! {
+            () = watching => {}
+            () = self.react(&mut told) => {}
+        }
+    }
+
+    /// Keeps everything right whenever something has happened, and at every poll.
+    async fn react(&mut self, events: &mut mpsc::UnboundedReceiver<Event<DynamicObject>>) {
+        let mut looks = tokio::time::interval(self.managed.poll);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
-                Some(event) = events.next() => match event {
-                    Ok(event) => if !self.seen(event) { continue },
-                    Err(error) => {
-                        self.metrics.watch_error(Watch::WebhookConfiguration);
-                        self.bundle_missing(error.to_string());
-                        continue;
-                    }
-                },
+                Some(event) = events.recv() => if !self.seen(event) { continue },
             }
             let result = self.keep().await;
             match &result {
@@ -221,19 +271,25 @@ impl Keeper {
     fn seen(&mut self, event: Event<DynamicObject>) -> bool {
         let ours = |object: &DynamicObject| object.metadata.name == self.managed.webhook_configuration;
         match event {
-            Event::Init => self.configuration = None,
-            Event::InitApply(object) | Event::Apply(object) if ours(&object) => {
-                self.configuration = Some(object)
-            }
-            Event::Delete(object) if ours(&object) => self.configuration = None,
-            Event::InitDone => {
+            Event::Begin => self.listing = None,
+            Event::Listed(object) if ours(&object) => self.listing = Some(object),
+            Event::Complete => {
+                self.configuration = self.listing.take();
                 self.listed = true;
-                self.metrics.watch_synced(Watch::WebhookConfiguration, true);
+                return true;
             }
-            Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => return false,
+            Event::Applied(object) if ours(&object) => {
+                self.configuration = Some(object);
+                return true;
+            }
+            Event::Deleted(object) if ours(&object) => {
+                self.configuration = None;
+                return true;
+            }
+            Event::Down(Some(reason)) => self.bundle_missing(reason),
+            Event::Listed(_) | Event::Applied(_) | Event::Deleted(_) | Event::Up | Event::Down(None) => {}
         }
-        self.metrics.watch_event(Watch::WebhookConfiguration);
-        true
+        false
     }
 
     async fn keep(&mut self) -> Result<(), Error> {
@@ -249,7 +305,7 @@ impl Keeper {
     /// Reads the Secret, changes it if it is time, and takes what it has into service.
     async fn agree(&mut self) -> Result<(), Error> {
         let name = self.managed.secret_name();
-        let failed = |error| Error::Secret(name.clone(), Box::new(error));
+        let failed = |error| Error::Secret(name.clone(), ApiError::new(error, ApiError::SECRET));
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.managed.namespace);
         for _ in 0..ATTEMPTS {
             let existing = api.get_opt(&self.managed.secret).await.map_err(failed)?;
@@ -282,7 +338,7 @@ impl Keeper {
                 (None, None) => continue,
             };
             if write {
-                let params = PostParams::default();
+                let params = post_params();
                 let object = secret(&self.managed, existing.clone(), &kept);
                 let written = match existing {
                     None => api.create(&params, &object).await,
@@ -347,7 +403,7 @@ impl Keeper {
             // With its resource version: of two replicas one is told to look again, by the watch.
             match self
                 .configurations()
-                .replace(&name, &PostParams::default(), &object)
+                .replace(&name, &post_params(), &object)
                 .await
             {
                 Ok(object) => {
@@ -359,7 +415,12 @@ impl Keeper {
                     self.configuration = self.configurations().get_opt(&name).await.ok().flatten();
                     match error {
                         kube::Error::Api(status) if status.code == 409 => return Ok(false),
-                        error => return Err(Error::Configuration(name, Box::new(error))),
+                        error => {
+                            return Err(Error::Configuration(
+                                name,
+                                ApiError::new(error, ApiError::CONFIGURATION),
+                            ));
+                        }
                     }
                 }
             }
@@ -479,6 +540,45 @@ mod tests {
         assert_eq!(webhooks[1]["clientConfig"]["caBundle"], "bmV3");
         assert_eq!(webhooks[3]["clientConfig"]["caBundle"], "b2xk");
         assert_eq!(set_bundle(&mut configuration, &managed(), "bmV3"), (3, 0));
+    }
+
+    #[tokio::test]
+    async fn a_new_list_does_not_forget_the_configuration_before_it_is_complete() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client =
+            Client::try_from(kube::Config::new(http::Uri::from_static("http://127.0.0.1:1"))).unwrap();
+        let readiness = irsa_net::Readiness::default();
+        let condition = readiness.require(CONDITION, "not written yet");
+        let mut keeper = Keeper::new(managed(), client, Arc::default(), condition, Arc::default());
+        let object: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": "pod-identity-webhook"},
+        }))
+        .unwrap();
+        assert!(keeper.seen(Event::Applied(object.clone())));
+        assert!(!keeper.seen(Event::Begin));
+        assert!(keeper.configuration.is_some());
+        assert!(!keeper.seen(Event::Down(Some("connection refused".into()))));
+        assert!(!keeper.seen(Event::Begin));
+        assert!(!keeper.seen(Event::Listed(object)));
+        assert!(keeper.seen(Event::Complete));
+        assert!(keeper.configuration.is_some());
+        keeper.seen(Event::Begin);
+        keeper.seen(Event::Complete);
+        assert!(
+            keeper.configuration.is_none(),
+            "a list without it says that it is gone"
+        );
+    }
+
+    #[test]
+    fn rights_are_only_asked_for_where_they_are_missing() {
+        let refused = kube::Error::Service("connection refused".into());
+        let text = ApiError::new(refused, ApiError::SECRET).to_string();
+        assert!(text.contains("refused") && !text.contains("allow"), "{text}");
+        let status = kube::core::Status::failure("secrets is forbidden", "Forbidden").with_code(403);
+        let text = ApiError::new(kube::Error::Api(status.boxed()), ApiError::SECRET).to_string();
+        assert!(text.starts_with("secrets is forbidden; allow get"), "{text}");
     }
 
     #[test]

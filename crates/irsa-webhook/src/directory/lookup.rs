@@ -1,14 +1,16 @@
-//! Asking the API about a service account that the watch has not brought: in a bounded time, once for all who ask,
-//! at a bounded rate. That it does not exist is remembered briefly, so that a broken workload cannot turn every one of
-//! its pods into a request; and so is an answer, until the watch brings it.
+//! Asking the API about a service account that the watch has not brought, or has not brought lately.
 //!
-//! An answer does not go into the index: only the watch writes there, in the API server's order.
+//! An admission waits a bounded time, in which the watch and a read of the API go on side by side; whichever knows
+//! first is believed. All who ask about one service account share a read, the rate of reads is bounded, and that a
+//! service account does not exist is remembered briefly, so that a broken workload cannot turn each of its pods into a
+//! read. An answer does not go into the index: only the watch writes there, in the API server's order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use irsa_core::text::Foreign;
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -16,9 +18,16 @@ use tokio::sync::watch;
 use super::watch::{Slim, SlimServiceAccount};
 use super::{Directory, Indexed};
 use crate::metrics::{LookupResult, Metrics};
+use crate::sample::Sampled;
 
 /// Names being asked for, or remembered, at most.
 const MAX_NAMES: usize = 4_096;
+/// How long after an unsuccessful read the next one begins, within the wait of one admission.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long an answer is used while the watch is down.
+const FRESH: Duration = Duration::from_secs(1);
+/// How many more reads there may be while the watch is down than at other times.
+const REFRESHES: f64 = 10.0;
 
 /// How long, how often.
 #[derive(Clone, Debug)]
@@ -66,15 +75,28 @@ type Key = (Box<str>, Box<str>);
 
 #[derive(Debug)]
 struct Bucket {
+    per_second: f64,
+    burst: f64,
     tokens: f64,
     at: Instant,
+}
+
+/// An answer that is remembered.
+#[derive(Debug)]
+struct Remembered {
+    at: Instant,
+    until: Instant,
+    answer: Answer,
 }
 
 #[derive(Debug)]
 struct State {
     asked: HashMap<Key, watch::Receiver<Option<Answer>>>,
-    remembered: HashMap<Key, (Instant, Answer)>,
+    remembered: HashMap<Key, Remembered>,
     bucket: Bucket,
+    refreshes: Bucket,
+    /// Until then what is known is not read afresh, because the last such read failed.
+    unreachable: Option<Instant>,
 }
 
 /// Asks for service accounts; shared by all admissions.
@@ -85,6 +107,7 @@ pub struct Lookup {
     options: Options,
     metrics: Arc<Metrics>,
     state: Arc<Mutex<State>>,
+    log: Arc<Sampled>,
 }
 
 impl std::fmt::Debug for Lookup {
@@ -99,14 +122,12 @@ impl Lookup {
     /// Asks through `client` about what `directory` does not have.
     #[must_use]
     pub fn new(directory: Arc<Directory>, client: Client, options: Options, metrics: Arc<Metrics>) -> Self {
-        let bucket = Bucket {
-            tokens: options.burst,
-            at: Instant::now(),
-        };
         let state = State {
             asked: HashMap::new(),
             remembered: HashMap::new(),
-            bucket,
+            bucket: Bucket::full(options.per_second, options.burst),
+            refreshes: Bucket::full(options.per_second * REFRESHES, options.burst * REFRESHES),
+            unreachable: None,
         };
         Self {
             directory,
@@ -114,10 +135,13 @@ impl Lookup {
             options,
             metrics,
             state: Arc::new(Mutex::new(state)),
+            log: Arc::default(),
         }
     }
 
-    /// Waits until the watch or the API tells of the service account, at most for [`Options::wait`].
+    /// Waits until the watch or the API tells of the service account, at most for [`Options::wait`]. An answer other
+    /// than [`Answer::Found`] comes at the end of that time: a service account that is created together with its pod may
+    /// still appear.
     pub async fn ask(&self, namespace: &str, name: &str) -> Answer {
         if self.options.wait.is_zero() {
             return Answer::Off;
@@ -127,46 +151,79 @@ impl Lookup {
             return Answer::NotFound;
         }
         let key: Key = (namespace.into(), name.into());
-        let mut asked = match self.join(&key) {
-            Ok(asked) => asked,
-            Err(answer) => return answer,
-        };
-        let notify = self.directory.expect(namespace, name);
-        let wait = tokio::time::sleep(self.options.wait);
-        tokio::pin!(wait);
-        let answer = loop {
-            // After `expect`, and again after every wake-up, so that nothing is missed between.
-            match self.directory.service_account(namespace, name) {
-                Indexed::Unknown => {}
-                known => {
-                    self.metrics.lookup(LookupResult::Watched);
-                    break Answer::Found(known);
+        let waiter = self.directory.expect(namespace, name);
+        let last = Mutex::new(Answer::Timeout);
+        let asking = async {
+            loop {
+                let answer = match self.join(&key, Purpose::Unknown) {
+                    Ok(asked) => answered(asked).await,
+                    Err(answer) => answer,
+                };
+                if matches!(answer, Answer::Found(_)) {
+                    return answer;
                 }
-            }
-            tokio::select! {
-                answered = asked.wait_for(Option::is_some) => break match answered {
-                    Ok(answer) => answer.clone().unwrap_or(Answer::Timeout),
-                    Err(_gone) => Answer::Timeout,
-                },
-                () = notify.notified() => {}
-                () = &mut wait => {
-                    self.metrics.lookup(LookupResult::Timeout);
-                    break Answer::Timeout;
-                }
+                *last.lock() = answer;
+                tokio::time::sleep(RETRY).await;
             }
         };
-        self.directory.forget(&notify);
+        let watching = async {
+            loop {
+                // After `expect`, and again after every wake-up, so that nothing is missed between.
+                match self.directory.service_account(namespace, name) {
+                    Indexed::Unknown => waiter.notified().await,
+                    known => {
+                        self.metrics.lookup(LookupResult::Watched);
+                        return Answer::Found(known);
+                    }
+                }
+            }
+        };
+        let answer = tokio::select! {
+            answer = watching => answer,
+            answer = asking => answer,
+            () = tokio::time::sleep(self.options.wait) => last.lock().clone(),
+        };
+        if answer == Answer::Timeout {
+            self.metrics.lookup(LookupResult::Timeout);
+        }
         answer
     }
 
-    /// Joins the request under way for `key`, or begins one; or the answer at once.
-    fn join(&self, key: &Key) -> Result<watch::Receiver<Option<Answer>>, Answer> {
+    /// Reads a known service account afresh while its watch is down; `None` when that is not possible at once, so that
+    /// what is known has to do.
+    pub async fn refresh(&self, namespace: &str, name: &str) -> Option<Indexed> {
+        if self.options.wait.is_zero() || !is_name(namespace) || !is_name(name) {
+            return None;
+        }
+        let unreachable = self.state.lock().unreachable;
+        if unreachable.is_some_and(|until| until > Instant::now()) {
+            return None;
+        }
+        let key: Key = (namespace.into(), name.into());
+        let asked = match self.join(&key, Purpose::Refresh) {
+            Ok(asked) => asked,
+            Err(Answer::Found(found)) => return Some(found),
+            Err(_) => return None,
+        };
+        match tokio::time::timeout(self.options.wait, answered(asked)).await {
+            Ok(Answer::Found(found)) => Some(found),
+            Ok(Answer::NotFound) => None,
+            Ok(Answer::Timeout | Answer::Failed(_) | Answer::Off) | Err(_) => {
+                self.state.lock().unreachable = Some(Instant::now() + FRESH);
+                None
+            }
+        }
+    }
+
+    /// Joins the read under way for `key`, or begins one; or the answer at once.
+    fn join(&self, key: &Key, purpose: Purpose) -> Result<watch::Receiver<Option<Answer>>, Answer> {
         let now = Instant::now();
         let mut state = self.state.lock();
-        if let Some((until, answer)) = state.remembered.get(key) {
-            if *until > now {
+        if let Some(remembered) = state.remembered.get(key) {
+            let fresh = purpose == Purpose::Unknown || now.duration_since(remembered.at) < FRESH;
+            if remembered.until > now && fresh {
                 self.metrics.lookup(LookupResult::Remembered);
-                return Err(answer.clone());
+                return Err(remembered.answer.clone());
             }
             state.remembered.remove(key);
         }
@@ -180,7 +237,11 @@ impl Lookup {
                 "too many service accounts are being asked for".into(),
             ));
         }
-        let Some(delay) = state.bucket.reserve(now, &self.options) else {
+        let bucket = match purpose {
+            Purpose::Unknown => &mut state.bucket,
+            Purpose::Refresh => &mut state.refreshes,
+        };
+        let Some(delay) = bucket.reserve(now, self.options.wait) else {
             self.metrics.lookup(LookupResult::Failed);
             return Err(Answer::Failed(
                 "too many requests for unknown service accounts; the rate is limited".into(),
@@ -215,13 +276,13 @@ impl Lookup {
             }
             Ok(Err(error)) => {
                 self.metrics.lookup(LookupResult::Failed);
-                tracing::warn!(%namespace, %name, %error, "cannot read a service account that the watch has not brought");
-                Answer::Failed(error.to_string().into())
+                let reason = crate::cluster::reason(&error);
+                self.log.warn(|more| {
+                    tracing::warn!(namespace = %Foreign(namespace), name = %Foreign(name), error = %reason, more, "cannot read a service account");
+                });
+                Answer::Failed(reason.into())
             }
-            Err(_elapsed) => {
-                self.metrics.lookup(LookupResult::Timeout);
-                Answer::Timeout
-            }
+            Err(_elapsed) => Answer::Timeout,
         }
     }
 
@@ -235,23 +296,54 @@ impl Lookup {
         };
         let now = Instant::now();
         if state.remembered.len() >= MAX_NAMES {
-            state.remembered.retain(|_, (until, _)| *until > now);
+            state.remembered.retain(|_, remembered| remembered.until > now);
         }
         if state.remembered.len() < MAX_NAMES {
-            state.remembered.insert(key, (now + keep, answer.clone()));
+            let remembered = Remembered {
+                at: now,
+                until: now + keep,
+                answer: answer.clone(),
+            };
+            state.remembered.insert(key, remembered);
         }
     }
 }
 
+/// Why a service account is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It is not known.
+    Unknown,
+    /// It is known, but may have changed.
+    Refresh,
+}
+
+/// Waits for the answer of a read.
+async fn answered(mut asked: watch::Receiver<Option<Answer>>) -> Answer {
+    match asked.wait_for(Option::is_some).await {
+        Ok(answer) => answer.clone().unwrap_or(Answer::Timeout),
+        Err(_gone) => Answer::Timeout,
+    }
+}
+
 impl Bucket {
+    fn full(per_second: f64, burst: f64) -> Self {
+        let burst = burst.max(1.0);
+        Self {
+            per_second: per_second.max(0.001),
+            burst,
+            tokens: burst,
+            at: Instant::now(),
+        }
+    }
+
     /// Takes one request; how long to wait for it, or `None` when that is longer than anybody would wait.
-    fn reserve(&mut self, now: Instant, options: &Options) -> Option<Duration> {
-        let rate = options.per_second.max(0.001);
-        let earned = now.saturating_duration_since(self.at).as_secs_f64() * rate;
-        self.tokens = (self.tokens + earned).min(options.burst.max(1.0));
+    fn reserve(&mut self, now: Instant, wait: Duration) -> Option<Duration> {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        self.tokens = (self.tokens + earned).min(self.burst);
         self.at = now;
-        let delay = Duration::from_secs_f64(((1.0 - self.tokens) / rate).max(0.0));
-        if delay >= options.wait {
+        let delay = Duration::from_secs_f64(((1.0 - self.tokens) / self.per_second).max(0.0));
+        if delay >= wait {
             return None;
         }
         self.tokens -= 1.0;
@@ -276,21 +368,16 @@ mod tests {
 
     #[test]
     fn the_rate_is_limited_and_a_wait_longer_than_the_bound_is_refused() {
-        let options = Options {
-            burst: 2.0,
-            per_second: 10.0,
-            wait: Duration::from_millis(250),
-            ..Options::default()
-        };
-        let now = Instant::now();
-        let mut bucket = Bucket { tokens: 2.0, at: now };
-        assert_eq!(bucket.reserve(now, &options), Some(Duration::ZERO));
-        assert_eq!(bucket.reserve(now, &options), Some(Duration::ZERO));
-        assert_eq!(bucket.reserve(now, &options), Some(Duration::from_millis(100)));
-        assert_eq!(bucket.reserve(now, &options), Some(Duration::from_millis(200)));
-        assert_eq!(bucket.reserve(now, &options), None);
+        let wait = Duration::from_millis(250);
+        let mut bucket = Bucket::full(10.0, 2.0);
+        let now = bucket.at;
+        assert_eq!(bucket.reserve(now, wait), Some(Duration::ZERO));
+        assert_eq!(bucket.reserve(now, wait), Some(Duration::ZERO));
+        assert_eq!(bucket.reserve(now, wait), Some(Duration::from_millis(100)));
+        assert_eq!(bucket.reserve(now, wait), Some(Duration::from_millis(200)));
+        assert_eq!(bucket.reserve(now, wait), None);
         let later = now + Duration::from_secs(10);
-        assert_eq!(bucket.reserve(later, &options), Some(Duration::ZERO));
+        assert_eq!(bucket.reserve(later, wait), Some(Duration::ZERO));
     }
 
     #[test]

@@ -6,13 +6,15 @@
 //! bytes: the hash of its name.
 
 pub mod credentials;
+pub(crate) mod follow;
 pub mod lookup;
 pub mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use irsa_core::endpoint::EndpointType;
@@ -23,6 +25,11 @@ use tokio::sync::Notify;
 
 /// Parts of the index of service accounts.
 const SHARDS: usize = 256;
+
+/// The watch is down.
+const DOWN: u64 = u64::MAX;
+/// How long a watch that is up again may take to bring what was missed, in milliseconds.
+const CATCH_UP: u64 = 1_000;
 
 /// A hash is its own hash.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +100,9 @@ pub struct Directory {
     annotated: AtomicUsize,
     plain: AtomicUsize,
     synced: AtomicBool,
+    /// Since when the watch of service accounts has been up, in milliseconds after `created`; [`DOWN`] while it is not.
+    live_from: AtomicU64,
+    created: Instant,
     waiters: Mutex<Vec<Waiter>>,
     waiting: AtomicUsize,
     namespaces: ArcSwap<HashMap<Box<str>, EndpointType>>,
@@ -112,6 +122,8 @@ impl Directory {
             annotated: AtomicUsize::new(0),
             plain: AtomicUsize::new(0),
             synced: AtomicBool::new(false),
+            live_from: AtomicU64::new(0),
+            created: Instant::now(),
             waiters: Mutex::default(),
             waiting: AtomicUsize::new(0),
             namespaces: ArcSwap::default(),
@@ -241,6 +253,25 @@ impl Directory {
         self.synced.load(Ordering::Acquire)
     }
 
+    /// Whether what is known of service accounts is current: their watch is up, and has had time to catch up.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.now() >= self.live_from.load(Ordering::Acquire)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.created.elapsed().as_millis()).unwrap_or(DOWN - 1)
+    }
+
+    /// The watch of service accounts is up, or down.
+    pub fn set_live(&self, live: bool) {
+        if !live {
+            self.live_from.store(DOWN, Ordering::Release);
+        } else if self.live_from.load(Ordering::Acquire) == DOWN {
+            self.live_from.store(self.now() + CATCH_UP, Ordering::Release);
+        }
+    }
+
     /// Annotated and other service accounts known.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
@@ -250,9 +281,9 @@ impl Directory {
         )
     }
 
-    /// A notification for the next time that this service account is written. Ask the index again after it was
-    /// made, or an event between the two would be missed; give it back with [`Directory::forget`].
-    pub(crate) fn expect(&self, namespace: &str, name: &str) -> Arc<Notify> {
+    /// Waits for the next time that this service account is written. Ask the index again after this was made, or an
+    /// event between the two would be missed.
+    pub(crate) fn expect(&self, namespace: &str, name: &str) -> Expected<'_> {
         let waiter = Waiter {
             hash: self.hash(namespace, name),
             notify: Arc::default(),
@@ -261,13 +292,10 @@ impl Directory {
         let mut waiters = self.waiters.lock();
         waiters.push(waiter);
         self.waiting.store(waiters.len(), Ordering::Relaxed);
-        notify
-    }
-
-    pub(crate) fn forget(&self, notify: &Arc<Notify>) {
-        let mut waiters = self.waiters.lock();
-        waiters.retain(|waiter| !Arc::ptr_eq(&waiter.notify, notify));
-        self.waiting.store(waiters.len(), Ordering::Relaxed);
+        Expected {
+            directory: self,
+            notify,
+        }
     }
 
     fn wake(&self, hash: Option<u64>) {
@@ -379,6 +407,26 @@ impl Directory {
     }
 }
 
+/// Somebody who waits for a service account; dropped, they no longer do.
+pub(crate) struct Expected<'a> {
+    directory: &'a Directory,
+    notify: Arc<Notify>,
+}
+
+impl Expected<'_> {
+    pub(crate) async fn notified(&self) {
+        self.notify.notified().await;
+    }
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        let mut waiters = self.directory.waiters.lock();
+        waiters.retain(|waiter| !Arc::ptr_eq(&waiter.notify, &self.notify));
+        self.directory.waiting.store(waiters.len(), Ordering::Relaxed);
+    }
+}
+
 impl Shard {
     fn put(&mut self, hash: u64, namespace: &str, name: &str, found: Indexed) {
         match found {
@@ -465,14 +513,27 @@ mod tests {
     fn a_waiter_is_woken_by_its_own_service_account_only() {
         use futures::FutureExt as _;
         let directory = directory();
-        let notify = directory.expect("a", "x");
+        let expected = directory.expect("a", "x");
         directory.apply("a", "other", Indexed::Plain);
-        assert!(notify.notified().now_or_never().is_none());
+        assert!(expected.notified().now_or_never().is_none());
         directory.apply("a", "x", Indexed::Plain);
-        assert!(notify.notified().now_or_never().is_some());
-        directory.forget(&notify);
-        directory.apply("a", "x", directory.read([(ROLE, ARN)]));
-        assert!(notify.notified().now_or_never().is_none());
+        assert!(expected.notified().now_or_never().is_some());
+        drop(expected);
+        assert_eq!(directory.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn after_an_outage_of_the_watch_what_is_known_is_not_current_at_once() {
+        let directory = directory();
+        assert!(directory.is_current());
+        directory.set_live(true);
+        assert!(directory.is_current());
+        directory.set_live(false);
+        assert!(!directory.is_current());
+        directory.set_live(true);
+        assert!(!directory.is_current());
+        let from = directory.live_from.load(Ordering::Relaxed);
+        assert!(from <= directory.now() + CATCH_UP);
     }
 
     #[test]

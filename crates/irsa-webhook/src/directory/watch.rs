@@ -4,23 +4,18 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
-use std::hash::{BuildHasher as _, RandomState};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use irsa_core::annotations;
 use irsa_core::identity::{CONFIG_MAP_KEY, CONFIG_MAP_NAME, ConfigMap};
 use irsa_net::Condition;
 use k8s_openapi::api::core::v1;
 use kube::api::ObjectMeta;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::{Deserialize, Deserializer};
 
+use super::follow::{Event, Follow};
 use super::{Directory, Indexed};
 use crate::metrics::{Metrics, Watch};
 
@@ -123,133 +118,6 @@ impl<K: Resource<DynamicType = ()>> Resource for Slim<K> {
     }
 }
 
-/// Doubling waits between failures, with jitter so that replicas do not come back in step; from the start again after
-/// half a minute without one. (The watcher calls its first step after each failure a success, hence not by `reset`.)
-#[derive(Debug)]
-pub(crate) struct Steps {
-    failures: u32,
-    last: Option<Instant>,
-    random: RandomState,
-}
-
-impl Steps {
-    const FIRST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(10);
-
-    pub(crate) fn new() -> Self {
-        Self {
-            failures: 0,
-            last: None,
-            random: RandomState::new(),
-        }
-    }
-}
-
-impl Iterator for Steps {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        if self
-            .last
-            .is_some_and(|last| now.duration_since(last) > Duration::from_secs(30))
-        {
-            self.failures = 0;
-        }
-        self.last = Some(now);
-        let base = Self::FIRST
-            .saturating_mul(1 << self.failures.min(10))
-            .min(Self::LONGEST);
-        self.failures += 1;
-        #[expect(clippy::cast_possible_truncation, reason = "only the low bits are wanted")]
-        let jitter = self.random.hash_one(self.failures) as u32 % 512;
-        Some(base + base * jitter / 1024)
-    }
-}
-
-impl Backoff for Steps {
-    fn reset(&mut self) {}
-}
-
-/// Runs one watch for ever, giving its events to `on_event` and its state to readiness and metrics.
-async fn follow<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    which: Watch,
-    condition: Condition,
-    metrics: Arc<Metrics>,
-    mut on_event: impl FnMut(Event<K>),
-) where
-    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + Debug + Send + 'static,
-{
-    let mut events = std::pin::pin!(watcher(api, config).backoff(Steps::new()));
-    let mut listed = 0_usize;
-    let mut synced = false;
-    let mut failing = false;
-    metrics.watch_synced(which, false);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                if !matches!(event, Event::Init) {
-                    metrics.watch_event(which);
-                    if std::mem::take(&mut failing) {
-                        tracing::info!(watch = which.as_str(), "the watch works again");
-                    }
-                }
-                match &event {
-                    Event::Init => listed = 0,
-                    Event::InitApply(_) => listed += 1,
-                    _ => {}
-                }
-                let done = matches!(event, Event::InitDone);
-                on_event(event);
-                if done {
-                    metrics.watch_synced(which, true);
-                    condition.met();
-                    if !std::mem::replace(&mut synced, true) {
-                        tracing::info!(watch = which.as_str(), objects = listed, "first list complete");
-                    }
-                } else if !synced && listed % 5_000 == 1 {
-                    condition.unmet(format!("the first list is running, {listed} so far"));
-                }
-            }
-            Err(error) => {
-                metrics.watch_error(which);
-                if !synced {
-                    condition.unmet(explain(&error, which));
-                }
-                // An expired resource version (410) is part of the protocol; the watcher lists again by itself.
-                if matches!(&error, watcher::Error::WatchError(status) if status.code == 410) {
-                    tracing::debug!(watch = which.as_str(), "resource version expired; listing again");
-                } else if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(watch = which.as_str(), error = %explain(&error, which), "the watch failed; trying again, what is known stays in use");
-                }
-            }
-        }
-    }
-}
-
-/// The error with what to do about it, where that is known.
-fn explain(error: &watcher::Error, which: Watch) -> String {
-    let forbidden = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => matches!(status.code, 401 | 403),
-        _ => false,
-    };
-    let hint = match (forbidden, which) {
-        (true, Watch::Namespaces) => {
-            "; allow list and watch of namespaces, or pass --namespace-defaults=false"
-        }
-        (true, Watch::ConfigMap) => {
-            "; allow get, list and watch of the ConfigMap, or drop --watch-config-map"
-        }
-        (true, _) => "; allow get, list and watch",
-        (false, _) => "",
-    };
-    format!("{error}{hint}")
-}
-
 /// Watches the service accounts of all namespaces.
 pub async fn service_accounts(
     client: Client,
@@ -268,17 +136,17 @@ pub async fn service_accounts(
         }
     };
     let seen = Arc::clone(&metrics);
-    // The default semantics, not "any": from its cache the API server ignores the page size and sends all at once.
-    let config = watcher::Config::default();
-    follow(
+    let follow = Follow {
         api,
-        config,
-        Watch::ServiceAccounts,
-        condition,
+        fields: String::new(),
+        which: Watch::ServiceAccounts,
+        condition: Some(condition),
         metrics,
-        |event| match event {
-            Event::Init => relist = Some(directory.relist()),
-            Event::InitApply(account) => {
+    };
+    follow
+        .run(|event| match event {
+            Event::Begin => relist = Some(directory.relist()),
+            Event::Listed(account) => {
                 let (namespace, name) = account.key();
                 let found = directory.read(account.annotations());
                 directory.list_item(
@@ -288,7 +156,7 @@ pub async fn service_accounts(
                     found,
                 );
             }
-            Event::InitDone => {
+            Event::Complete => {
                 if let Some(relist) = relist.take() {
                     directory.list_done(relist);
                 }
@@ -298,7 +166,7 @@ pub async fn service_accounts(
                 }
                 counted();
             }
-            Event::Apply(account) => {
+            Event::Applied(account) => {
                 let (namespace, name) = account.key();
                 let found = directory.read(account.annotations());
                 if let Indexed::Annotated(read) = &found {
@@ -310,14 +178,15 @@ pub async fn service_accounts(
                 seen.service_account_seen();
                 counted();
             }
-            Event::Delete(account) => {
+            Event::Deleted(account) => {
                 let (namespace, name) = account.key();
                 directory.remove(namespace, name);
                 counted();
             }
-        },
-    )
-    .await;
+            Event::Up => directory.set_live(true),
+            Event::Down(_) => directory.set_live(false),
+        })
+        .await;
 }
 
 /// Watches namespaces for their default.
@@ -338,32 +207,35 @@ pub async fn namespaces(
     };
     let mut relist = HashMap::new();
     let counts = Arc::clone(&metrics);
-    follow(
+    let follow = Follow {
         api,
-        watcher::Config::default(),
-        Watch::Namespaces,
-        condition,
+        fields: String::new(),
+        which: Watch::Namespaces,
+        condition: Some(condition),
         metrics,
-        |event| {
+    };
+    follow
+        .run(|event| {
             match event {
-                Event::Init => relist.clear(),
-                Event::InitApply(namespace) => {
+                Event::Begin => relist.clear(),
+                Event::Listed(namespace) => {
                     if let Some(endpoint) = read(&namespace) {
                         relist.insert(namespace.key().1.into(), endpoint);
                     }
                 }
-                Event::InitDone => directory.set_namespaces(std::mem::take(&mut relist)),
-                Event::Apply(namespace) => directory.set_namespace(namespace.key().1, read(&namespace)),
-                Event::Delete(namespace) => directory.set_namespace(namespace.key().1, None),
+                Event::Complete => directory.set_namespaces(std::mem::take(&mut relist)),
+                Event::Applied(namespace) => directory.set_namespace(namespace.key().1, read(&namespace)),
+                Event::Deleted(namespace) => directory.set_namespace(namespace.key().1, None),
+                Event::Up | Event::Down(_) => return,
             }
             counts.cache_entries("namespace_defaults", directory.namespaces());
-        },
-    )
-    .await;
+        })
+        .await;
 }
 
-/// Watches the `pod-identity-webhook` ConfigMap in `namespace`. Its deletion empties it; content that is no JSON
-/// object leaves the last good content in use.
+/// Watches the `pod-identity-webhook` ConfigMap in `namespace`. Content that is not a JSON object leaves the last good
+/// content in use. A ConfigMap that is deleted, or whose key is missing or empty, has no entries, except in
+/// compatibility mode: there, as in the Go webhook, only a text under the key changes anything.
 pub async fn config_map(
     client: Client,
     namespace: String,
@@ -371,65 +243,63 @@ pub async fn config_map(
     condition: Condition,
     metrics: Arc<Metrics>,
 ) {
-    let api: Api<v1::ConfigMap> = Api::namespaced(client, &namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", CONFIG_MAP_NAME));
-    let mut listed = None;
     let counts = Arc::clone(&metrics);
-    let read = |object: v1::ConfigMap, directory: &Directory| {
-        let text = object
-            .data
-            .unwrap_or_default()
-            .remove(CONFIG_MAP_KEY)
-            .unwrap_or_default();
-        if text.trim().is_empty() {
-            return Some(None);
-        }
-        match ConfigMap::parse(&text, directory.settings()) {
-            Ok(config_map) => {
-                for warning in config_map.warnings() {
-                    tracing::warn!("{warning}");
-                }
-                Some(Some(config_map))
-            }
-            Err(error) => {
-                counts.watch_error(Watch::ConfigMap);
-                tracing::warn!(%error, "the ConfigMap cannot be read; its last good content stays in use");
-                None
-            }
-        }
+    let follow = Follow {
+        api: Api::<v1::ConfigMap>::namespaced(client, &namespace),
+        fields: format!("metadata.name={CONFIG_MAP_NAME}"),
+        which: Watch::ConfigMap,
+        condition: Some(condition),
+        metrics,
     };
-    follow(
-        api,
-        config,
-        Watch::ConfigMap,
-        condition,
-        Arc::clone(&metrics),
-        |event| {
+    let mut listed = None;
+    follow
+        .run(|event| {
             match event {
-                Event::Init => listed = None,
-                Event::InitApply(object) if is_ours(&object) => listed = Some(read(object, &directory)),
-                Event::InitDone => match listed.take() {
-                    None => directory.set_config_map(None),
-                    Some(Some(content)) => directory.set_config_map(content),
-                    Some(None) => {}
-                },
-                Event::Apply(object) if is_ours(&object) => {
-                    if let Some(content) = read(object, &directory) {
-                        directory.set_config_map(content);
-                    }
+                Event::Begin => listed = None,
+                Event::Listed(object) if is_ours(&object) => listed = Some(object),
+                Event::Complete => set_config_map(&directory, listed.take(), &counts),
+                Event::Applied(object) if is_ours(&object) => {
+                    set_config_map(&directory, Some(object), &counts);
                 }
-                Event::Delete(object) if is_ours(&object) => directory.set_config_map(None),
-                Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
+                Event::Deleted(object) if is_ours(&object) => set_config_map(&directory, None, &counts),
+                Event::Listed(_) | Event::Applied(_) | Event::Deleted(_) | Event::Up | Event::Down(_) => {
+                    return;
+                }
             }
             let entries = directory
                 .config_map()
                 .as_ref()
                 .as_ref()
                 .map_or(0, |config_map| config_map.entries().count());
-            metrics.cache_entries("config_map", entries);
-        },
-    )
-    .await;
+            counts.cache_entries("config_map", entries);
+        })
+        .await;
+}
+
+/// Takes over what the ConfigMap says now; `None` when it does not exist.
+fn set_config_map(directory: &Directory, object: Option<v1::ConfigMap>, metrics: &Metrics) {
+    let text = object
+        .and_then(|object| object.data)
+        .and_then(|mut data| data.remove(CONFIG_MAP_KEY))
+        .unwrap_or_default();
+    if text.trim().is_empty() {
+        if !directory.settings().compat.is_upstream() {
+            directory.set_config_map(None);
+        }
+        return;
+    }
+    match ConfigMap::parse(&text, directory.settings()) {
+        Ok(config_map) => {
+            for warning in config_map.warnings() {
+                tracing::warn!("{warning}");
+            }
+            directory.set_config_map(Some(config_map));
+        }
+        Err(error) => {
+            metrics.watch_error(Watch::ConfigMap);
+            tracing::warn!(%error, "the ConfigMap cannot be read; its last good content stays in use");
+        }
+    }
 }
 
 /// A server that ignores the field selector must not make us read somebody else's ConfigMap.
@@ -440,6 +310,8 @@ fn is_ours(object: &v1::ConfigMap) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use irsa_core::settings::Settings;
+
     use super::*;
 
     #[test]
@@ -456,10 +328,34 @@ mod tests {
     }
 
     #[test]
-    fn waits_between_failures_double_up_to_a_limit() {
-        let waits: Vec<Duration> = Steps::new().take(10).collect();
-        assert!(waits[0] >= Steps::FIRST && waits[0] <= Steps::FIRST * 2);
-        assert!(waits[3] > waits[0] * 4);
-        assert!(waits.iter().all(|wait| *wait <= Steps::LONGEST * 3 / 2));
+    fn a_config_map_without_its_key_clears_except_in_compatibility_mode() {
+        let entry = |data: &str| -> v1::ConfigMap {
+            serde_json::from_str(&format!(
+                r#"{{"metadata": {{"name": "pod-identity-webhook"}}, "data": {data}}}"#
+            ))
+            .unwrap()
+        };
+        let full = entry(r#"{"config": "{\"a/x\": {\"RoleARN\": \"arn:aws:iam::111122223333:role/app\"}}"}"#);
+        for (settings, kept) in [
+            (Settings::default(), false),
+            (Settings::default().upstream(), true),
+        ] {
+            let directory = Directory::new(Arc::new(settings));
+            let metrics = Metrics::new();
+            for empty in [
+                Some(entry("{}")),
+                Some(entry(r#"{"config": ""}"#)),
+                Some(entry("null")),
+                None,
+            ] {
+                set_config_map(&directory, Some(full.clone()), &metrics);
+                assert!(directory.config_map().is_some());
+                set_config_map(&directory, empty, &metrics);
+                assert_eq!(directory.config_map().is_some(), kept);
+            }
+            set_config_map(&directory, Some(full.clone()), &metrics);
+            set_config_map(&directory, Some(entry(r#"{"config": "{"}"#)), &metrics);
+            assert!(directory.config_map().is_some(), "the last good content stays");
+        }
     }
 }
