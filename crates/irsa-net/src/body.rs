@@ -10,6 +10,8 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::budget::{Budget, Full, Share};
 
+/// A body of more than this takes its whole share before it is read.
+const SMALL: usize = 64 * 1024;
 /// For how long the rest of a refused body is read.
 const DISCARD: Duration = Duration::from_secs(2);
 
@@ -78,15 +80,21 @@ pub async fn read(mut body: Incoming, bounds: Bounds, budget: &Budget) -> Result
         return Err(Refused::TooLarge(bounds.bytes));
     }
     let mut share = budget.request().await?;
-    let give_up = share.arriving();
     let mut deadline = pin!(tokio::time::sleep(bounds.time));
+    // Nobody gets memory for a few bytes that they only promise, but a body of some size has to be sure of its room.
+    let mut taken = if whole > SMALL { whole } else { 0 };
+    tokio::select! {
+        taken = share.grow(taken) => taken?,
+        () = &mut deadline => return Err(Refused::Full),
+    }
+    let progress = share.arriving();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
-            () = give_up.notified() => return Err(Refused::Full),
+            () = progress.give_up() => return Err(Refused::Full),
             () = &mut deadline => return Err(Refused::TooSlow(bounds.time)),
         };
         let data = match frame {
@@ -103,18 +111,20 @@ pub async fn read(mut body: Incoming, bounds: Bounds, budget: &Budget) -> Result
             discard(body, bounds).await;
             return Err(Refused::TooLarge(bounds.bytes));
         }
+        progress.received(length);
         // Most bodies come in one or two pieces; only then is the second one copied behind the first.
         if first.is_empty() && rest.is_empty() {
-            share.grow(data.len()).await?;
+            share.grow(length.saturating_sub(taken)).await?;
+            taken = taken.max(length);
             first = data;
             continue;
         }
         let needed = length - rest.len();
         if rest.capacity() - rest.len() < needed {
-            // Twice as much each time, but never more than has been announced: nobody gets memory for bytes that they
-            // only promise.
-            let capacity = (rest.capacity() * 2).clamp(length, length.max(whole.min(bounds.bytes)));
-            share.grow(capacity - rest.capacity()).await?;
+            // Twice as much each time, but never more than has been announced.
+            let capacity = (rest.capacity() * 2).clamp(length, length.max(whole));
+            share.grow(capacity.saturating_sub(taken)).await?;
+            taken = taken.max(capacity);
             rest.reserve(capacity - rest.len());
         }
         rest.extend_from_slice(&std::mem::take(&mut first));

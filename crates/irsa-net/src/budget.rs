@@ -1,13 +1,15 @@
 //! One budget for the memory of all requests and answers in flight.
 //!
-//! Everything counts from its first byte. When the budget is used up, bodies that have been arriving for some time give
-//! up their share, the largest first: a body that arrives at an ordinary speed is complete within milliseconds, so this
-//! hits stalled uploads and not the API server. Where that is not enough, a request waits a moment for others to finish;
-//! of those that wait, the smallest is served first.
+//! Everything counts from its first byte. A body whose length is announced takes its whole share before it is read, so
+//! that large bodies wait for each other instead of blocking each other half-read. When there is no room, bodies that
+//! arrive too slowly give up their share: an ordinary client sends its body within milliseconds, so this hits stalled
+//! uploads and not the API server. Large bodies never take the last quarter, which is for the small ones that nearly all
+//! are; of those that wait, the smallest is served first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +19,14 @@ use tokio::time::Instant;
 
 /// What one request costs apart from its body: its task, its header, its parsed form.
 const REQUEST: usize = 8 * 1024;
+/// A share of more than this is large.
+const LARGE: usize = 256 * 1024;
 /// A body that has been arriving for less time than this never gives up its share.
 const GRACE: Duration = Duration::from_millis(250);
+/// Bytes a second below which a body is slow.
+const SLOW: usize = 256 * 1024;
 /// How long a request waits for memory.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(8);
 /// How many requests wait for memory at once; the others are refused at once.
 const WAITERS: usize = 256;
 
@@ -62,8 +68,28 @@ impl State {
 #[derive(Debug)]
 struct Arriving {
     since: Instant,
+    /// The size of the share.
     bytes: usize,
-    give_up: Arc<Notify>,
+    progress: Arc<Progress>,
+}
+
+/// How far the body of a request has arrived.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    received: AtomicUsize,
+    give_up: Notify,
+}
+
+impl Progress {
+    /// So many bytes of the body are there.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Waits until the share has to be given up.
+    pub(crate) async fn give_up(&self) {
+        self.give_up.notified().await;
+    }
 }
 
 /// The share of one request; returned to the budget when dropped.
@@ -71,7 +97,7 @@ struct Arriving {
 pub struct Share {
     budget: Arc<Inner>,
     bytes: usize,
-    arriving: Option<(u64, Arc<Notify>)>,
+    arriving: Option<(u64, Arc<Progress>)>,
 }
 
 impl Budget {
@@ -122,10 +148,10 @@ impl Share {
             return Ok(());
         }
         let budget = Arc::clone(&self.budget);
-        let give_up = self.arriving.as_ref().map(|(_, give_up)| Arc::clone(give_up));
+        let progress = self.arriving.as_ref().map(|(_, progress)| Arc::clone(progress));
         let give_up = async {
-            match give_up {
-                Some(give_up) => give_up.notified().await,
+            match &progress {
+                Some(progress) => progress.give_up().await,
                 None => std::future::pending().await,
             }
         };
@@ -138,7 +164,7 @@ impl Share {
     }
 
     async fn wait(&mut self, budget: &Inner, bytes: usize) -> Result<(), Full> {
-        if bytes > budget.total {
+        if bytes > budget.room(self.bytes + bytes) {
             return Err(Full);
         }
         let waiting = Waiting::begin(budget, self.bytes + bytes)?;
@@ -163,7 +189,8 @@ impl Share {
             Some(place) => first == Some(&place),
             None => first.is_none_or(|(smallest, _)| self.bytes + bytes <= *smallest),
         };
-        if !comes_first || self.budget.total.saturating_sub(state.used) < bytes {
+        let room = self.budget.room(self.bytes + bytes);
+        if !comes_first || room.saturating_sub(state.used) < bytes {
             return false;
         }
         state.used += bytes;
@@ -176,23 +203,22 @@ impl Share {
         true
     }
 
-    /// Says that the body of this request is arriving, so that the share may have to be given up: wait for the result
-    /// beside the body.
-    pub(crate) fn arriving(&mut self) -> Arc<Notify> {
-        if let Some((_, give_up)) = &self.arriving {
-            return Arc::clone(give_up);
+    /// Says that the body of this request is arriving from now on, so that the share may have to be given up.
+    pub(crate) fn arriving(&mut self) -> Arc<Progress> {
+        if let Some((_, progress)) = &self.arriving {
+            return Arc::clone(progress);
         }
-        let give_up = Arc::new(Notify::new());
+        let progress = Arc::<Progress>::default();
         let mut state = self.budget.state.lock();
         let id = state.id();
         let arriving = Arriving {
             since: Instant::now(),
             bytes: self.bytes,
-            give_up: Arc::clone(&give_up),
+            progress: Arc::clone(&progress),
         };
         state.arriving.insert(id, arriving);
-        self.arriving = Some((id, Arc::clone(&give_up)));
-        give_up
+        self.arriving = Some((id, Arc::clone(&progress)));
+        progress
     }
 
     /// Says that the body is complete: from now on the share is kept until it is dropped.
@@ -243,14 +269,28 @@ impl AsRef<[u8]> for Charged {
 }
 
 impl Inner {
-    /// Tells bodies that have been arriving for some time, other than `own`, to give up their shares, the largest first
-    /// and as many as are needed for `bytes`. Returns how long to wait until others may be told.
+    /// How much there is in all for a share of so many bytes.
+    fn room(&self, share: usize) -> usize {
+        if share > LARGE {
+            self.total / 4 * 3
+        } else {
+            self.total
+        }
+    }
+
+    /// Tells slow bodies, other than `own`, to give up their shares, the largest first and as many as are needed for
+    /// `bytes`. Returns how long to wait until others may be told.
     fn make_room(&self, own: Option<u64>, bytes: usize) -> Duration {
+        let slow = |arriving: &Arriving| {
+            let age = arriving.since.elapsed();
+            let received = arriving.progress.received.load(Ordering::Relaxed) as f64;
+            age >= self.grace && received < age.as_secs_f64() * SLOW as f64
+        };
         let mut state = self.state.lock();
         let mut old: Vec<(usize, u64)> = state
             .arriving
             .iter()
-            .filter(|(id, arriving)| Some(**id) != own && arriving.since.elapsed() >= self.grace)
+            .filter(|(id, arriving)| Some(**id) != own && slow(arriving))
             .map(|(id, arriving)| (arriving.bytes, *id))
             .collect();
         old.sort_unstable();
@@ -259,7 +299,7 @@ impl Inner {
             && let Some((size, id)) = old.pop()
         {
             if let Some(arriving) = state.arriving.remove(&id) {
-                arriving.give_up.notify_one();
+                arriving.progress.give_up.notify_one();
             }
             needed = needed.saturating_sub(size);
         }
@@ -335,12 +375,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn large_shares_leave_a_quarter_to_small_ones() {
+        let budget = Budget::with(8 << 20, LONG, SOON);
+        let mut large = budget.request().await.unwrap();
+        large.grow(5 << 20).await.unwrap();
+        let mut second = budget.request().await.unwrap();
+        assert_eq!(second.grow(2 << 20).await, Err(Full));
+        second.grow(LARGE - REQUEST).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_body_that_arrives_at_an_ordinary_speed_keeps_its_share() {
+        let budget = Budget::with(REQUEST, Duration::ZERO, SOON);
+        let mut fast = budget.request().await.unwrap();
+        fast.arriving().received(1 << 30);
+        assert_eq!(budget.request().await.unwrap_err(), Full);
+    }
+
+    #[tokio::test]
     async fn a_body_that_has_been_arriving_for_long_gives_way_and_a_young_one_does_not() {
         let old = Budget::with(REQUEST, Duration::ZERO, LONG);
         let mut stalled = old.request().await.unwrap();
         let told = stalled.arriving();
         let (share, ()) = tokio::join!(old.request(), async {
-            told.notified().await;
+            told.give_up().await;
             drop(stalled);
         });
         share.unwrap();
@@ -349,7 +407,7 @@ mod tests {
         let mut arriving = young.request().await.unwrap();
         let spared = arriving.arriving();
         assert_eq!(young.request().await.unwrap_err(), Full);
-        let told = tokio::time::timeout(Duration::from_millis(1), spared.notified()).await;
+        let told = tokio::time::timeout(Duration::from_millis(1), spared.give_up()).await;
         assert!(told.is_err());
     }
 }

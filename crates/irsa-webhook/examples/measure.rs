@@ -6,8 +6,15 @@
 //! cargo build --release -p irsa-webhook --example measure
 //! target/release/examples/measure admissions [COUNT [ROUNDS [CONNECTIONS]]]
 //! target/release/examples/measure memory [SERVICE_ACCOUNTS [ANNOTATED]]
+//! target/release/examples/measure attacks
 //! ```
+//!
+//! `attacks` plays what a pod's author or a network peer could do to exhaust memory, one after the other against one
+//! server, and prints the peak of each and what stays afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "measure/attacks.rs"]
+mod attacks;
 
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};
@@ -25,6 +32,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use irsa_net::ca::{Ca, Period};
 use irsa_net::files::Files;
 use irsa_webhook::config::PlatformSource;
 use irsa_webhook::{Certificates, Cluster, Config, Server};
@@ -46,11 +54,12 @@ async fn main() {
     match words.first().map(String::as_str) {
         Some("admissions") => admissions(number(1, 20_000), number(2, 5), number(3, 8)).await,
         Some("memory") => memory(number(1, 100_000), number(2, 10_000)).await,
+        Some("attacks") => attacks::run().await,
         Some("serve") => serve(Path::new(&words[1])).await,
         Some("bare") => bare(Path::new(&words[1]), number(2, 0)).await,
         _ => {
             eprintln!(
-                "usage: measure admissions [COUNT [ROUNDS [CONNECTIONS]]] | memory [SERVICE_ACCOUNTS [ANNOTATED]]"
+                "usage: measure admissions [COUNT [ROUNDS [CONNECTIONS]]] | memory [SERVICE_ACCOUNTS [ANNOTATED]] | attacks"
             );
             std::process::exit(2);
         }
@@ -88,6 +97,11 @@ impl Process {
             child,
             address: address.expect("it says where it listens"),
         }
+    }
+
+    /// The process id.
+    fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Seconds of CPU that the process has used, user and system.
@@ -183,10 +197,11 @@ where
 
 /// Certificate, key and CA in `dir`; the CA.
 fn certificate(dir: &Path) -> String {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    std::fs::write(dir.join("tls.crt"), made.cert.pem()).unwrap();
-    std::fs::write(dir.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
-    made.cert.pem()
+    let ca = Ca::generate("measure", Period::a_year()).unwrap();
+    let issued = ca.issue(&["127.0.0.1"], Period::a_year()).unwrap();
+    std::fs::write(dir.join("tls.crt"), issued.pem()).unwrap();
+    std::fs::write(dir.join("tls.key"), issued.key_pem()).unwrap();
+    ca.pem().to_owned()
 }
 
 /// As much of a Kubernetes API as the watches need: lists in pages, and watches on which nothing happens. Service
@@ -213,14 +228,28 @@ async fn api(dir: &Path, ca: &str, accounts: Vec<Value>) {
                     .split('&')
                     .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse::<usize>().ok())
             };
-            if query.contains("watch=true") {
-                std::future::pending::<()>().await;
-            }
             let accounts = if request.uri().path().ends_with("/serviceaccounts") {
                 &accounts[..]
             } else {
                 &[]
             };
+            if query.contains("watch=true") {
+                if !query.contains("sendInitialEvents=true") {
+                    std::future::pending::<()>().await;
+                }
+                let mut events = String::new();
+                for account in accounts {
+                    events.push_str(&json!({"type": "ADDED", "object": account}).to_string());
+                    events.push('\n');
+                }
+                let end = json!({"type": "BOOKMARK", "object": {
+                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {
+                        "resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"},
+                    },
+                }});
+                events.push_str(&format!("{end}\n"));
+                return Bytes::from(events);
+            }
             let from = field("continue").unwrap_or(0).min(accounts.len());
             let to = (from + field("limit").unwrap_or(usize::MAX)).min(accounts.len());
             let more = if to < accounts.len() {

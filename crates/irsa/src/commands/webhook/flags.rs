@@ -145,6 +145,9 @@ pub(crate) struct Server {
     /// Connections open at once; at the limit the ones that carry nothing make room
     #[arg(long, default_value_t = 256, env = "IRSA_WEBHOOK_MAX_CONNECTIONS")]
     max_connections: usize,
+    /// Bytes of all request bodies and responses in flight; at least 7 MiB
+    #[arg(long, default_value_t = 33_554_432, env = "IRSA_WEBHOOK_MAX_INFLIGHT_BYTES")]
+    max_inflight_bytes: usize,
     /// On SIGTERM: how long to go on accepting while no longer ready, so that everybody hears of it
     #[arg(long, value_name = "DURATION", value_parser = parse_go, default_value = "5s", env = "IRSA_WEBHOOK_SHUTDOWN_DELAY")]
     shutdown_delay: Duration,
@@ -375,6 +378,7 @@ impl Args {
             lookup,
             limits: Limits {
                 connections: server.max_connections.max(1),
+                inflight_bytes: server.max_inflight_bytes,
                 ..Limits::default()
             },
             drain: Drain {
