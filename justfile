@@ -21,11 +21,12 @@ test CRATE *ARGS:
 test-all:
     cargo test --workspace
 
-# Check formatting, lints, structure and rustdoc, without running tests
+# Check formatting, lints, structure, links and rustdoc, without running tests
 check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     .ci/structure
+    .ci/links
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
 # Regenerate the parts of docs/ that are made from code
