@@ -20,7 +20,7 @@ pub struct Config {
     /// The accounts that exist.
     pub accounts: Vec<Account>,
     /// `sts.amazonaws.com` also takes a credential scope of the region that serves the call. AWS takes `us-east-1`
-    /// only (FACTS 4), so this is off.
+    /// only, so this is off.
     pub global_accepts_local_region: bool,
     /// How late a web identity token may be and still be taken; AWS gives about five minutes. `None` is 5 minutes.
     pub web_identity_leeway: Option<Duration>,

@@ -1,6 +1,6 @@
 //! Errors as STS puts them on the wire: code, status, message and the envelope around them.
 //!
-//! Texts are those of real answers where one was seen (FACTS section 4); SDKs and people match on them.
+//! Texts are those of real answers where one was seen; SDKs and people match on them.
 
 use std::borrow::Cow;
 

@@ -132,7 +132,7 @@ impl Endpoint {
     }
 }
 
-/// STS names that resolve on AWS (FACTS section 1): SDKs build more.
+/// STS names that resolve on AWS: SDKs build more.
 fn sts_exists(name: &AwsHost) -> bool {
     let Some(region) = name.region.as_deref() else {
         return true;

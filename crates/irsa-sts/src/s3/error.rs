@@ -1,6 +1,6 @@
 //! Errors as S3 puts them on the wire.
 //!
-//! Texts are those of real answers where one was seen (FACTS section 5); SDKs and people match on them.
+//! Texts are those of real answers where one was seen; SDKs and people match on them.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
