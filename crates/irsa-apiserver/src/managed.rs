@@ -141,6 +141,10 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 /// As in Kubernetes, an object that has no managers (it was created without any field that could have one) gets none by
 /// updates, until it is first applied.
 pub(crate) fn record_update(resource: &Resource, old: Option<&Value>, new: &mut Value, manager: &Manager) {
+    // There are more events than anything else, and nobody applies them.
+    if resource.storage == "events" {
+        return;
+    }
     // An explicit empty list (or one empty entry) forgets all managers.
     let given = new.at(&["metadata", "managedFields"]);
     let reset = given.and_then(Value::as_array).is_some_and(|list| {

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -12,13 +13,15 @@ pub type Object = Arc<Stored>;
 /// The largest object that a request may send, in bytes, as in Kubernetes.
 pub(crate) const MAX_OBJECT: usize = 3 * 1024 * 1024;
 
-/// The value of an object together with its version and, once somebody asked for it, its JSON.
+/// One state of an object: its value, its JSON, or both. Each is made from the other when it is first asked for.
 ///
-/// The JSON is made once and shared by every list, get and watch that sends the object.
+/// The JSON is shared by every list, get and watch that sends the object. A value takes many times the memory of its
+/// JSON, so the store keeps states that nobody has looked at for a while as JSON only ([`Stored::packed`]).
 #[derive(Debug)]
 pub struct Stored {
-    value: Value,
     version: u64,
+    written: Instant,
+    value: OnceLock<Value>,
     // With the place of the metadata in it.
     json: OnceLock<(Bytes, Range<usize>)>,
 }
@@ -28,10 +31,28 @@ impl Stored {
     #[must_use]
     pub fn new(value: Value, version: u64) -> Self {
         Self {
-            value,
             version,
+            written: Instant::now(),
+            value: OnceLock::from(value),
             json: OnceLock::new(),
         }
+    }
+
+    /// The same state as JSON only. The bytes are shared.
+    #[must_use]
+    pub(crate) fn packed(&self) -> Self {
+        Self {
+            version: self.version,
+            written: self.written,
+            value: OnceLock::new(),
+            json: OnceLock::from(self.serialised().clone()),
+        }
+    }
+
+    /// Whether the value is in memory.
+    #[cfg(test)]
+    pub(crate) fn has_value(&self) -> bool {
+        self.value.get().is_some()
     }
 
     /// The resource version at which this state was written; 0 for a state that was never stored (dry run).
@@ -40,13 +61,24 @@ impl Stored {
         self.version
     }
 
+    /// When this state was written.
+    pub(crate) fn written(&self) -> Instant {
+        self.written
+    }
+
     /// The object as it is stored.
     #[must_use]
     pub fn value(&self) -> &Value {
-        &self.value
+        // What was serialised here is always readable.
+        self.value.get_or_init(|| {
+            self.json
+                .get()
+                .and_then(|(json, _)| serde_json::from_slice(json).ok())
+                .unwrap_or_default()
+        })
     }
 
-    /// The object as JSON bytes, serialised at most once.
+    /// The object as JSON bytes.
     #[must_use]
     pub fn json(&self) -> Bytes {
         self.serialised().0.clone()
@@ -70,7 +102,7 @@ impl Stored {
     }
 
     fn serialised(&self) -> &(Bytes, Range<usize>) {
-        self.json.get_or_init(|| serialise(&self.value))
+        self.json.get_or_init(|| serialise(self.value()))
     }
 }
 
@@ -95,6 +127,8 @@ fn serialise(value: &Value) -> (Bytes, Range<usize>) {
         out.push(b'{');
     }
     out.push(b'}');
+    // Kept for as long as the object: without the room that writing left at the end.
+    out.shrink_to_fit();
     (Bytes::from(out), metadata)
 }
 
@@ -102,7 +136,7 @@ impl Deref for Stored {
     type Target = Value;
 
     fn deref(&self) -> &Value {
-        &self.value
+        self.value()
     }
 }
 
@@ -217,7 +251,7 @@ impl ObjectExt for Value {
 
 impl ObjectExt for Stored {
     fn as_json(&self) -> &Value {
-        &self.value
+        self.value()
     }
 }
 
@@ -246,15 +280,13 @@ pub(crate) fn as_object_mut(value: &mut Value) -> &mut Map<String, Value> {
 /// The present instant as Kubernetes writes `Time`: RFC 3339 in UTC with whole seconds.
 #[must_use]
 pub fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    format!("{:.0}", jiff::Timestamp::now())
 }
 
 /// The present instant as Kubernetes writes `MicroTime`.
 #[must_use]
 pub fn now_micro() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
-        .to_string()
+    format!("{:.6}", jiff::Timestamp::now())
 }
 
 #[cfg(test)]
@@ -272,6 +304,9 @@ mod tests {
             json!({ "metadata": {} }),
         ] {
             let stored = Stored::new(value.clone(), 1);
+            let packed = stored.packed();
+            assert!(packed.value.get().is_none());
+            assert_eq!((packed.value(), packed.json()), (&value, stored.json()));
             assert_eq!(serde_json::from_slice::<Value>(&stored.json()).unwrap(), value);
             if let Some(metadata) = value.get("metadata") {
                 assert_eq!(

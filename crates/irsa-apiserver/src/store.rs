@@ -17,8 +17,16 @@ use tokio::sync::watch;
 use crate::object::{Object, ObjectExt, Stored, metadata_mut};
 use crate::status::Status;
 
-/// How many changes of one resource are kept for watches that resume.
-const HISTORY: usize = 20_000;
+/// How many changes of one resource are kept for watches that resume, and how many bytes of JSON they may have.
+const HISTORY: Limit = Limit {
+    count: 20_000,
+    bytes: 16 * 1024 * 1024,
+};
+/// Of these, the latest are kept with their values, which those who follow read at once.
+const HOT: Limit = Limit {
+    count: 128,
+    bytes: 1024 * 1024,
+};
 /// For how long the state behind a `continue` token is kept, as etcd's compaction does it.
 const SNAPSHOT_LIFE: Duration = Duration::from_secs(300);
 /// How many such states of one resource are kept.
@@ -102,12 +110,38 @@ struct Snapshot {
     objects: Arc<Objects>,
 }
 
+#[derive(Clone, Copy, Default)]
+struct Limit {
+    count: usize,
+    bytes: usize,
+}
+
+impl Limit {
+    fn add(&mut self, bytes: usize) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.count -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// The latest change is kept whatever its size.
+    fn is_over(self, limit: Self) -> bool {
+        self.count > 1 && (self.count > limit.count || self.bytes > limit.bytes)
+    }
+}
+
 struct Collection {
     // Copied on the first write after a snapshot was taken, shared otherwise.
     objects: Arc<Objects>,
     // Names by namespace and uid of the controller, which is empty for objects without one.
     controlled: HashMap<(String, String), BTreeSet<String>>,
     history: VecDeque<Arc<Event>>,
+    // What is in `history`, and the part of it at the end that is not packed.
+    kept: Limit,
+    hot: Limit,
     // Changes up to this version are no longer in `history`.
     forgotten: u64,
     snapshots: VecDeque<Snapshot>,
@@ -120,6 +154,8 @@ impl Default for Collection {
             objects: Arc::default(),
             controlled: HashMap::new(),
             history: VecDeque::new(),
+            kept: Limit::default(),
+            hot: Limit::default(),
             forgotten: 0,
             snapshots: VecDeque::new(),
             changed: watch::channel(0).0,
@@ -127,16 +163,56 @@ impl Default for Collection {
     }
 }
 
+impl Event {
+    fn bytes(&self) -> usize {
+        self.object.json().len()
+    }
+
+    /// The same change, its states as JSON only.
+    fn packed(&self) -> Self {
+        Self {
+            change: self.change,
+            object: Arc::new(self.object.packed()),
+            previous: self.previous.as_ref().map(|previous| Arc::new(previous.packed())),
+        }
+    }
+}
+
 impl Collection {
-    fn record(&mut self, event: Event) {
-        let version = event.object.version();
+    /// Puts an object in place and notes the change.
+    fn put(&mut self, key: Key, object: Value, version: u64) -> Object {
+        let object = stamp(object, version);
+        let previous = Arc::make_mut(&mut self.objects).insert(key, Arc::clone(&object));
+        let change = if previous.is_some() {
+            Change::Modified
+        } else {
+            Change::Added
+        };
+        self.record(change, Arc::clone(&object), previous);
+        object
+    }
+
+    fn record(&mut self, change: Change, object: Object, previous: Option<Object>) {
+        let version = object.version();
+        let event = Event {
+            change,
+            object,
+            previous,
+        };
         self.index(&event);
-        if self.history.len() == HISTORY
+        let bytes = event.bytes();
+        self.history.push_back(Arc::new(event));
+        self.kept.add(bytes);
+        self.hot.add(bytes);
+        while self.hot.is_over(HOT) {
+            self.cool();
+        }
+        while self.kept.is_over(HISTORY)
             && let Some(oldest) = self.history.pop_front()
         {
+            self.kept.take(oldest.bytes());
             self.forgotten = oldest.object.version();
         }
-        self.history.push_back(Arc::new(event));
         self.changed.send_replace(version);
     }
 
@@ -164,6 +240,32 @@ impl Collection {
                 .or_default()
                 .insert(object.name().to_owned());
         }
+    }
+
+    /// The present state of an object, which must have the expected version.
+    fn expect(&self, key: &Key, expected: Option<u64>) -> Result<Object, StoreError> {
+        let present = self.objects.get(key).cloned().ok_or(StoreError::NotFound)?;
+        match expected {
+            Some(expected) if expected != present.version() => Err(StoreError::Conflict),
+            _ => Ok(present),
+        }
+    }
+
+    /// Packs the oldest change that is not, and its object when that is still the present state.
+    fn cool(&mut self) {
+        let index = self.history.len() - self.hot.count;
+        let event = &mut self.history[index];
+        self.hot.take(event.bytes());
+        let packed = event.packed();
+        let key = key(event.object.namespace(), event.object.name());
+        if self
+            .objects
+            .get(&key)
+            .is_some_and(|present| Arc::ptr_eq(present, &event.object))
+        {
+            Arc::make_mut(&mut self.objects).insert(key, Arc::new(packed.object.packed()));
+        }
+        *event = Arc::new(packed);
     }
 }
 
@@ -212,6 +314,13 @@ impl std::fmt::Debug for Store {
 
 fn key(namespace: &str, name: &str) -> Key {
     (namespace.into(), name.into())
+}
+
+fn key_of(object: &Value) -> Result<Key, StoreError> {
+    if object.name().is_empty() {
+        return Err(StoreError::NoName);
+    }
+    Ok(key(object.namespace(), object.name()))
 }
 
 fn stamp(mut object: Value, version: u64) -> Object {
@@ -382,25 +491,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`], [`StoreError::NoName`].
     pub fn create(&self, resource: &str, object: Value) -> Result<Object, StoreError> {
-        if object.name().is_empty() {
-            return Err(StoreError::NoName);
-        }
-        let key = key(object.namespace(), object.name());
-        let mut inner = self.inner.write();
-        let version = inner.version + 1;
-        let collection = inner.collection(resource);
-        if collection.objects.contains_key(&key) {
-            return Err(StoreError::Exists);
-        }
-        let object = stamp(object, version);
-        Arc::make_mut(&mut collection.objects).insert(key, Arc::clone(&object));
-        collection.record(Event {
-            change: Change::Added,
-            object: Arc::clone(&object),
-            previous: None,
-        });
-        inner.version = version;
-        Ok(object)
+        let key = key_of(&object)?;
+        self.write(resource, |collection, version| {
+            if collection.objects.contains_key(&key) {
+                return Err(StoreError::Exists);
+            }
+            Ok(collection.put(key, object, version))
+        })
     }
 
     /// Replaces an object. `expected` is the version that it must have now; `None` replaces whatever is there.
@@ -408,30 +505,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Conflict`], [`StoreError::NoName`].
     pub fn update(&self, resource: &str, object: Value, expected: Option<u64>) -> Result<Object, StoreError> {
-        if object.name().is_empty() {
-            return Err(StoreError::NoName);
-        }
-        let key = key(object.namespace(), object.name());
-        let mut inner = self.inner.write();
-        let version = inner.version + 1;
-        let collection = inner.collection(resource);
-        let previous = collection
-            .objects
-            .get(&key)
-            .cloned()
-            .ok_or(StoreError::NotFound)?;
-        if expected.is_some_and(|expected| expected != previous.version()) {
-            return Err(StoreError::Conflict);
-        }
-        let object = stamp(object, version);
-        Arc::make_mut(&mut collection.objects).insert(key, Arc::clone(&object));
-        collection.record(Event {
-            change: Change::Modified,
-            object: Arc::clone(&object),
-            previous: Some(previous),
-        });
-        inner.version = version;
-        Ok(object)
+        let key = key_of(&object)?;
+        self.write(resource, |collection, version| {
+            collection.expect(&key, expected)?;
+            Ok(collection.put(key, object, version))
+        })
     }
 
     /// Removes an object at once, finalizers or not. `expected` as in [`Store::update`].
@@ -446,26 +524,39 @@ impl Store {
         expected: Option<u64>,
     ) -> Result<Object, StoreError> {
         let key = key(namespace, name);
+        self.write(resource, |collection, version| {
+            let previous = collection.expect(&key, expected)?;
+            let object = stamp(previous.value().clone(), version);
+            Arc::make_mut(&mut collection.objects).remove(&key);
+            collection.record(Change::Deleted, Arc::clone(&object), Some(previous));
+            Ok(object)
+        })
+    }
+
+    /// Counts the version up when the write succeeds.
+    fn write(
+        &self,
+        resource: &str,
+        write: impl FnOnce(&mut Collection, u64) -> Result<Object, StoreError>,
+    ) -> Result<Object, StoreError> {
         let mut inner = self.inner.write();
         let version = inner.version + 1;
-        let collection = inner.collection(resource);
-        let previous = collection
-            .objects
-            .get(&key)
-            .cloned()
-            .ok_or(StoreError::NotFound)?;
-        if expected.is_some_and(|expected| expected != previous.version()) {
-            return Err(StoreError::Conflict);
-        }
-        let object = stamp(previous.value().clone(), version);
-        Arc::make_mut(&mut collection.objects).remove(&key);
-        collection.record(Event {
-            change: Change::Deleted,
-            object: Arc::clone(&object),
-            previous: Some(previous),
-        });
+        let object = write(inner.collection(resource), version)?;
         inner.version = version;
         Ok(object)
+    }
+
+    /// Removes the objects of a resource that were last written longer ago than this, as etcd's leases do for events.
+    pub(crate) fn expire(&self, resource: &str, life: Duration) {
+        let over = |object: &Object| object.written().elapsed() > life;
+        for object in self.page(resource, None, None, usize::MAX, over).items {
+            let _ = self.delete(
+                resource,
+                object.namespace(),
+                object.name(),
+                Some(object.version()),
+            );
+        }
     }
 
     /// Follows the changes of a resource after version `after` (usually [`Listing::resource_version`]).
@@ -498,10 +589,18 @@ impl Store {
                 oldest: collection.forgotten,
             });
         }
-        let start = collection
-            .history
-            .partition_point(|event| event.object.version() <= after);
-        Ok(collection.history.range(start..).cloned().collect())
+        let history = &collection.history;
+        let start = history.partition_point(|event| event.object.version() <= after);
+        let packed = history.len() - collection.hot.count;
+        // Packed ones are copied, so that values which the reader makes go with the reader.
+        let changes = history.range(start..).enumerate().map(|(index, event)| {
+            if start + index < packed {
+                Arc::new(event.packed())
+            } else {
+                Arc::clone(event)
+            }
+        });
+        Ok(changes.collect())
     }
 }
 
@@ -725,10 +824,34 @@ mod tests {
         let store = Arc::new(Store::new());
         let mut watch = store.watch("pods", store.resource_version());
         store.create("pods", object("a", 0)).unwrap();
-        for _ in 0..HISTORY {
+        for _ in 0..HISTORY.count {
             store.update("pods", object("a", 0), None).unwrap();
         }
         assert!(watch.try_next().is_err());
+    }
+
+    #[test]
+    fn history_is_bounded_in_bytes_and_only_its_end_keeps_values() {
+        let store = Arc::new(Store::new());
+        let mut watch = store.watch("configmaps", store.resource_version());
+        let padding = "x".repeat(64 * 1024);
+        let large =
+            |name: &str| json!({ "metadata": { "name": name, "namespace": "n" }, "data": { "x": padding } });
+        for index in 0..300 {
+            store.create("configmaps", large(&format!("c{index}"))).unwrap();
+        }
+        assert!(watch.try_next().is_err(), "16 MiB hold about 256 of these");
+        let inner = store.inner.read();
+        let collection = &inner.collections["configmaps"];
+        assert!(collection.kept.bytes <= HISTORY.bytes);
+        let bytes: usize = collection.history.iter().map(|event| event.bytes()).sum();
+        assert_eq!(bytes, collection.kept.bytes);
+        let has_value = |object: &&Object| object.has_value();
+        assert_eq!(
+            collection.objects.values().filter(has_value).count(),
+            collection.hot.count
+        );
+        assert!(collection.hot.bytes <= HOT.bytes);
     }
 
     proptest! {

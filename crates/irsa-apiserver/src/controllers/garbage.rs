@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -24,8 +23,8 @@ const ORPHAN: &str = "orphan";
 const CUSTOM: &str = "customresourcedefinitions.apiextensions.k8s.io";
 /// How long a refused deletion waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long events are kept, in seconds.
-const EVENT_LIFE: i64 = 3600;
+/// How long events are kept after they were last written.
+const EVENT_LIFE: Duration = Duration::from_secs(3600);
 
 /// Where an object is: resource, namespace, name.
 type Place = (Arc<str>, String, String);
@@ -360,27 +359,11 @@ impl Collector {
     }
 }
 
-/// When an event was last seen.
-fn last_seen(event: &Value) -> Option<Timestamp> {
-    let times = ["lastTimestamp", "eventTime", "firstTimestamp"].map(|key| event.str_at(&[key]));
-    times
-        .into_iter()
-        .chain([event.str_at(&["metadata", "creationTimestamp"])])
-        .find_map(|text| text.parse().ok())
-}
-
 /// Removes events after an hour, until dropped.
 pub(crate) async fn expire_events(api: Arc<Api>) {
     loop {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        let oldest = Timestamp::now().as_second() - EVENT_LIFE;
-        let is_old = |event: &Value| last_seen(event).is_some_and(|at| at.as_second() < oldest);
-        for event in api.store().find("events", None, is_old) {
-            // As etcd's leases do it: without asking anybody.
-            let _ = api
-                .store()
-                .delete("events", event.namespace(), event.name(), None);
-        }
+        api.store().expire("events", EVENT_LIFE);
     }
 }
 
@@ -412,19 +395,5 @@ pub(crate) async fn pods_without_node(api: Arc<Api>) {
                 tracing::warn!(pod = pod.name(), %status, "a pod of a deleted node was not removed");
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_as_old_as_its_last_repetition() {
-        let event = json!({ "metadata": { "creationTimestamp": "2026-11-24T07:00:00Z" },
-            "lastTimestamp": "2026-11-24T08:00:00Z", "eventTime": null });
-        assert_eq!(last_seen(&event), "2026-11-24T08:00:00Z".parse().ok());
-        let bare = json!({ "metadata": { "creationTimestamp": "2026-11-24T07:00:00Z" } });
-        assert_eq!(last_seen(&bare), "2026-11-24T07:00:00Z".parse().ok());
     }
 }
