@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use irsa_apiserver::api::{Caller, DeleteOptions, WriteOptions};
+use irsa_apiserver::object::ObjectExt as _;
 use irsa_apiserver::{ApiServer, Config};
 use serde_json::json;
 
@@ -40,21 +41,17 @@ async fn cycle(server: &ApiServer, index: usize) -> Result<(), irsa_apiserver::s
         .await?;
     let mut deleted = false;
     loop {
-        use irsa_apiserver::object::ObjectExt as _;
-        let Ok(event) = watch.next().await else {
+        match api.store().get("pods", "default", &name) {
+            None => return Ok(()),
+            Some(pod) if !deleted && pod.str_at(&["status", "phase"]) == "Running" => {
+                deleted = true;
+                api.delete(&me, "pods", "default", &name, &DeleteOptions::grace(1))
+                    .await?;
+            }
+            Some(_) => {}
+        }
+        if watch.next().await.is_err() {
             watch = api.store().watch("pods", api.store().resource_version());
-            continue;
-        };
-        if event.object.name() != name {
-            continue;
-        }
-        if event.change == irsa_apiserver::store::Change::Deleted {
-            return Ok(());
-        }
-        if !deleted && event.object.str_at(&["status", "phase"]) == "Running" {
-            deleted = true;
-            api.delete(&me, "pods", "default", &name, &DeleteOptions::grace(1))
-                .await?;
         }
     }
 }

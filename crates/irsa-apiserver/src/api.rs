@@ -23,13 +23,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::addresses::Addresses;
-use crate::object::Object;
+use crate::object::{Object, ObjectExt, as_object_mut, metadata_mut};
 use crate::resources::{Registry, Resource};
 use crate::status::{Result, Status};
 use crate::store::Store;
+use crate::version::Version;
 
 pub use crate::patch::PatchKind;
 pub use delete::{DeleteOptions, Deleted, Propagation};
@@ -203,6 +204,7 @@ pub struct Api {
     store: Arc<Store>,
     registry: Arc<Registry>,
     admission: OnceLock<Arc<dyn Admission>>,
+    version: OnceLock<Version>,
     services: Addresses,
 }
 
@@ -225,6 +227,7 @@ impl Api {
             store: Arc::new(Store::new()),
             registry: Arc::default(),
             admission: OnceLock::new(),
+            version: OnceLock::new(),
             services: Addresses::parse("service", service_network)?,
         }))
     }
@@ -244,6 +247,31 @@ impl Api {
     /// Sets the admission chain, once. Later calls change nothing.
     pub fn set_admission(&self, admission: Arc<dyn Admission>) {
         let _ = self.admission.set(admission);
+    }
+
+    /// Sets the version that the cluster claims to have, once.
+    pub(crate) fn set_version(&self, version: Version) {
+        let _ = self.version.set(version);
+    }
+
+    /// Gives a pod that has a node the region and zone of that node, as the PodTopologyLabels plugin does since 1.35.
+    pub(crate) fn add_topology_labels(&self, pod: &mut Value) {
+        if !self
+            .version
+            .get()
+            .is_some_and(|version| version.is_at_least(1, 35))
+        {
+            return;
+        }
+        let Some(node) = self.store.get("nodes", "", pod.str_at(&["spec", "nodeName"])) else {
+            return;
+        };
+        for key in ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"] {
+            if let Some(value) = node.label(key) {
+                let labels = metadata_mut(pod).entry("labels").or_insert_with(|| json!({}));
+                as_object_mut(labels).insert(key.to_owned(), value.into());
+            }
+        }
     }
 
     /// The resource of a storage name.

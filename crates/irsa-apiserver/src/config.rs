@@ -29,6 +29,8 @@ pub struct Config {
     pub runtime: Option<Arc<dyn Runtime>>,
     /// How fast nodes start and end containers.
     pub pace: Pace,
+    /// Who may do what.
+    pub authorization: Authorization,
     /// Whether OIDC discovery and keys are served without credentials, as EKS serves them; a plain kube-apiserver
     /// does not.
     pub anonymous_discovery: bool,
@@ -49,6 +51,7 @@ impl Default for Config {
             controllers: true,
             runtime: None,
             pace: Pace::default(),
+            authorization: Authorization::default(),
             anonymous_discovery: true,
             admin_token: None,
         }
@@ -67,6 +70,16 @@ impl std::fmt::Debug for Config {
             .field("controllers", &self.controllers)
             .finish_non_exhaustive()
     }
+}
+
+/// Who may do what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authorization {
+    /// Everybody everything.
+    #[default]
+    AlwaysAllow,
+    /// What roles and their bindings grant.
+    Rbac,
 }
 
 /// A node of the cluster.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod asked;
+mod authorize;
 mod body;
 mod negotiate;
 mod path;
@@ -21,6 +22,9 @@ pub(crate) use asked::Context;
 use path::Query;
 use routes::{discovery, exec, health, logs, oidc, resources, reviews};
 
+/// What Kubernetes says since 1.33.
+const ENDPOINTS: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+
 /// Answers one request; every refusal is a `Status`.
 pub(crate) async fn serve(context: &Context, request: Request<Incoming>) -> Response<Body> {
     match route(context, request).await {
@@ -32,15 +36,25 @@ pub(crate) async fn serve(context: &Context, request: Request<Incoming>) -> Resp
 async fn route(context: &Context, request: Request<Incoming>) -> Result<Response<Body>> {
     let caller = authenticate(context, request.headers())?;
     let uri_path = request.uri().path().to_owned();
-    if let Some(answer) = oidc::serve(context, request.method(), &uri_path, caller.as_ref())
-        .or_else(|| health::serve(context, request.method(), &uri_path))
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    if let Some(answer) = oidc::serve(context, &method, &uri_path, &headers, caller.as_ref())
+        .or_else(|| health::serve(context, &method, &uri_path, &query))
     {
         return answer;
     }
     let caller = caller.ok_or_else(Status::unauthorized)?;
     let at = path::parse(&uri_path)?;
+    authorize::check(
+        context,
+        &caller,
+        &authorize::action(&method, &at, &query, &uri_path),
+    )?;
+    if uri_path == "/metrics" {
+        return Ok(health::metrics(context));
+    }
     if at.plural.is_empty() {
-        return discovery::serve(context, request.method(), request.headers(), &uri_path);
+        return discovery::serve(context, &method, &headers, &uri_path);
     }
     let resource = context
         .api
@@ -56,8 +70,6 @@ async fn route(context: &Context, request: Request<Incoming>) -> Result<Response
     if misplaced {
         return Err(Status::no_such_path());
     }
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let (method, headers) = (request.method().clone(), request.headers().clone());
     let asked = Asked {
         caller: &caller,
         resource,
@@ -81,7 +93,13 @@ async fn route(context: &Context, request: Request<Incoming>) -> Result<Response
     match (subresource, method.as_str()) {
         (("serviceaccounts", "token"), "POST") => oidc::request(context, &asked, &body),
         _ if !asked.resource.stored => reviews::serve(context, &method, &asked, &body).await,
-        _ => resources::serve(context, &method, &asked, &body).await,
+        _ => {
+            let mut response = resources::serve(context, &method, &asked, &body).await?;
+            if subresource.0 == "endpoints" && context.version.is_at_least(1, 33) {
+                answer::warn(&mut response, &[ENDPOINTS.to_owned()]);
+            }
+            Ok(response)
+        }
     }
 }
 
@@ -107,24 +125,9 @@ fn authenticate(context: &Context, headers: &HeaderMap) -> Result<Option<Caller>
             .authenticate(token)
             .ok_or_else(Status::unauthorized)?
     };
-    let text = |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    // `--as` and `--as-group`; everybody may, as everybody may everything else.
-    if let Some(user) = text(http::HeaderName::from_static("impersonate-user")) {
-        let groups = headers.get_all("impersonate-group").iter();
-        caller = Caller {
-            username: user.to_owned(),
-            uid: String::new(),
-            groups: groups
-                .filter_map(|value| value.to_str().ok())
-                .chain(["system:authenticated"])
-                .map(str::to_owned)
-                .collect(),
-            extra: Vec::new(),
-            ..caller
-        };
-    }
-    let agent = text(USER_AGENT).unwrap_or("unknown");
-    let product = agent.split('/').next().unwrap_or("unknown");
+    caller = authorize::impersonated(context, caller, headers)?;
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let product = agent.unwrap_or("unknown").split('/').next().unwrap_or("unknown");
     caller.manager = product.chars().take(128).collect();
     Ok(Some(caller))
 }

@@ -25,6 +25,7 @@ mod openapi;
 pub mod patch;
 pub mod pod;
 pub mod protobuf;
+mod rbac;
 pub mod resources;
 pub mod runtime;
 mod schema;
@@ -41,6 +42,6 @@ mod validation;
 mod version;
 mod wiring;
 
-pub use config::{Config, NodeConfig, Pace};
+pub use config::{Authorization, Config, NodeConfig, Pace};
 pub use server::{ApiServer, Error};
 pub use version::Version;

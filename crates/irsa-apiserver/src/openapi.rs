@@ -129,6 +129,29 @@ pub(crate) fn v2(registry: &Registry, version: &Version) -> Value {
     json!({ "swagger": "2.0", "info": info(version), "paths": paths, "definitions": definitions })
 }
 
+/// Content type of version 2 in protobuf, as clients ask for it. `@` is not allowed in a content type, so that answers
+/// have [`V2_CONTENT`].
+pub(crate) const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+pub(crate) const V2_CONTENT: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// Version 2 in protobuf, which describes no kind: only its version and title. kubectl asks for it when version 3 does not
+/// know a kind, and goes on to say that there is no such kind.
+pub(crate) fn v2_protobuf(version: &Version) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| {
+        // Version and title are short, so that a length is one byte.
+        let length = u8::try_from(bytes.len()).unwrap_or_default().min(127);
+        let content = &bytes[..usize::from(length)];
+        [&[number << 3 | 2, length], content].concat()
+    };
+    let info = [
+        field(1, b"Kubernetes"),
+        field(2, version.git_version().as_bytes()),
+    ]
+    .concat();
+    [field(1, b"2.0"), field(2, &info)].concat()
+}
+
 fn gvk(resource: &Resource, version: &str) -> Value {
     json!({ "group": resource.group, "version": version, "kind": resource.kind })
 }

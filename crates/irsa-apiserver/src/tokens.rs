@@ -166,7 +166,7 @@ impl Tokens {
         Self {
             api,
             issuer,
-            names_node: (version.major, version.minor) >= (1, 30),
+            names_node: version.is_at_least(1, 30),
             extended: if version.platform.is_some() {
                 EXTENDED_EKS
             } else {

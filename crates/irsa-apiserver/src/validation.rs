@@ -34,13 +34,8 @@ pub(crate) fn create(resource: &Resource, object: &Value) -> Vec<Cause> {
 pub(crate) fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let mut checks = Checks::new(new, &mut causes);
-    match subresource {
-        "" => {}
-        "ephemeralcontainers" => {
-            pods::spec(&mut checks.child("spec"));
-            return causes;
-        }
-        _ => return causes,
+    if !subresource.is_empty() {
+        return causes;
     }
     metadata(resource, &mut checks);
     content(resource, &mut checks);
@@ -65,7 +60,7 @@ fn metadata(resource: &Resource, checks: &mut Checks<'_, '_>) {
     let rule = match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "namespaces") => names::dns_label,
         ("", "services") => names::dns_1035_label,
-        ("rbac.authorization.k8s.io", _) => names::path_segment,
+        ("rbac.authorization.k8s.io" | "apiregistration.k8s.io", _) => names::path_segment,
         _ => names::dns_subdomain,
     };
     checks.text("metadata.name", name, rule(name));
@@ -321,10 +316,7 @@ fn changes(resource: &Resource, old: &Value, checks: &mut Checks<'_, '_>) {
         "jobs.batch" => {
             checks.unchanged(old, &["spec", "selector"], IMMUTABLE);
             checks.unchanged(old, &["spec", "completionMode"], IMMUTABLE);
-            // While it is suspended and never ran, its scheduling directives may still change.
-            if old.at(&["spec", "suspend"]) != Some(&Value::Bool(true)) {
-                checks.unchanged(old, &["spec", "template"], IMMUTABLE);
-            }
+            job_template_changes(old, checks);
         }
         "statefulsets.apps" => stateful_set_changes(old, checks),
         "secrets" | "configmaps" => {
@@ -359,6 +351,35 @@ fn changes(resource: &Resource, old: &Value, checks: &mut Checks<'_, '_>) {
             checks.unchanged(old, &["spec", "scope"], IMMUTABLE);
         }
         _ => {}
+    }
+}
+
+/// While a job is suspended and has not started, how its pods are scheduled may still change, and nothing else.
+fn job_template_changes(old: &Value, checks: &mut Checks<'_, '_>) {
+    const OPEN: &[&str] = &[
+        "/spec/nodeSelector",
+        "/spec/affinity",
+        "/spec/tolerations",
+        "/spec/schedulingGates",
+        "/metadata/labels",
+        "/metadata/annotations",
+    ];
+    let template = |job: &Value| job.at(&["spec", "template"]).cloned().unwrap_or_default();
+    let (mut before, mut after) = (template(old), template(checks.value));
+    let waiting = old.at(&["spec", "suspend"]) == Some(&Value::Bool(true))
+        && old.at(&["status", "startTime"]).is_none();
+    if waiting {
+        for template in [&mut before, &mut after] {
+            for (parent, key) in OPEN.iter().filter_map(|path| path.rsplit_once('/')) {
+                if let Some(Value::Object(parent)) = template.pointer_mut(parent) {
+                    parent.shift_remove(key);
+                }
+            }
+        }
+    }
+    if before != after {
+        let given = checks.value.at(&["spec", "template"]).unwrap_or(&Value::Null);
+        checks.invalid("spec.template", given, IMMUTABLE);
     }
 }
 
@@ -429,6 +450,24 @@ mod tests {
                 "spec.template.metadata.labels: Invalid value: {\"a\":\"c\"}: `selector` does not match template `labels`"
             ]
         );
+    }
+
+    #[test]
+    fn a_suspended_job_may_change_its_node_selector_and_not_its_image() {
+        let resource = Registry::default().by_storage("jobs.batch").unwrap();
+        let job = |image: &str, node: &str, suspend: bool| {
+            json!({ "metadata": { "name": "j" }, "spec": { "suspend": suspend, "template": { "spec": {
+                "restartPolicy": "Never", "nodeSelector": { "kubernetes.io/hostname": node },
+                "containers": [{ "name": "a", "image": image }],
+            } } } })
+        };
+        let refused = |old: &Value, new: &Value| {
+            let causes = update(&resource, "", old, new);
+            causes.iter().any(|cause| cause.field == "spec.template")
+        };
+        assert!(!refused(&job("1", "a", true), &job("1", "b", true)));
+        assert!(refused(&job("1", "a", true), &job("2", "a", true)));
+        assert!(refused(&job("1", "a", false), &job("1", "b", false)));
     }
 
     #[test]

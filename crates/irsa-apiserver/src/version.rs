@@ -35,6 +35,11 @@ impl Version {
         })
     }
 
+    /// Whether this is that version or a later one.
+    pub(crate) fn is_at_least(&self, major: u32, minor: u32) -> bool {
+        (self.major, self.minor) >= (major, minor)
+    }
+
     /// `v1.32.0`, and as EKS says it `v1.32.0-eks-1`.
     #[must_use]
     pub fn git_version(&self) -> String {

@@ -44,6 +44,7 @@ pub(crate) type Tasks = Vec<BoxFuture<'static, ()>>;
 /// The pod network cannot be used, or the first objects cannot be stored.
 pub(crate) async fn assemble(setup: Setup) -> Result<(Context, Tasks)> {
     let Setup { api, config, .. } = setup;
+    api.set_version(setup.version.clone());
     let tokens = Arc::new(Tokens::new(Arc::clone(&api), setup.issuer, &setup.version));
     let logs = Arc::new(Logs::default());
     let containers = Arc::new(Containers::default());
@@ -88,6 +89,7 @@ pub(crate) async fn assemble(setup: Setup) -> Result<(Context, Tasks)> {
         url: setup.url,
         admin_token: setup.token,
         tokens,
+        authorization: config.authorization,
         anonymous_discovery: config.anonymous_discovery,
         logs,
         runtime: config.runtime,

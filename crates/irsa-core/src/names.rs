@@ -31,6 +31,10 @@ pub fn dns_label(text: &str) -> Result<(), String> {
     ) {
         return Ok(());
     }
+    // Something that is a subdomain but not a label has dots.
+    if dns_subdomain(text).is_ok() {
+        return Err("must not contain dots".into());
+    }
     Err("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end \
          with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
          '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
@@ -196,6 +200,16 @@ mod tests {
         for bad in ["", "A", "-a", "a-", "a..b", "a_b", ".a", &"a".repeat(254)] {
             assert!(dns_subdomain(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_label_with_dots_is_told_so() {
+        assert_eq!(dns_label("a.b").unwrap_err(), "must not contain dots");
+        assert!(
+            dns_label("a_b")
+                .unwrap_err()
+                .starts_with("a lowercase RFC 1123 label")
+        );
     }
 
     #[test]

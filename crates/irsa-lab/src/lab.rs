@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use irsa_apiserver::{ApiServer, NodeConfig};
+use irsa_apiserver::{ApiServer, Authorization, NodeConfig};
 use irsa_core::endpoint::{ParseError, Platform};
 use irsa_core::settings::Settings;
 use irsa_net::files::Files;
@@ -56,6 +56,8 @@ pub struct LabConfig {
     pub listen: SocketAddr,
     /// Where kubeconfig, CA and addresses are written; a folder of its own when `None`.
     pub state_dir: Option<PathBuf>,
+    /// Who may do what in the cluster.
+    pub authorization: Authorization,
     /// Whether the lab's own webhook runs; without it the cluster starts as one where nothing is installed.
     pub with_webhook: bool,
     /// What the webhook is told. Its platform is that of the cluster.
@@ -72,6 +74,7 @@ impl Default for LabConfig {
             account: DEFAULT_ACCOUNT.to_owned(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             state_dir: None,
+            authorization: Authorization::default(),
             with_webhook: true,
             webhook: Settings {
                 region: Some(DEFAULT_REGION.into()),
@@ -166,6 +169,7 @@ impl Lab {
             platform: config.platform.clone(),
             issuer: Some(issuer.clone()),
             nodes: nodes(config.nodes, &config.region),
+            authorization: config.authorization,
             runtime: Some(Arc::clone(&runtime) as Arc<dyn irsa_apiserver::runtime::Runtime>),
             ..irsa_apiserver::Config::default()
         })

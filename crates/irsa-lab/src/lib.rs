@@ -16,4 +16,5 @@ pub mod runtime;
 pub mod standalone;
 pub mod state;
 
+pub use irsa_apiserver::Authorization;
 pub use lab::{DEFAULT_ACCOUNT, DEFAULT_KUBERNETES, DEFAULT_REGION, Error, Lab, LabConfig};

@@ -44,6 +44,9 @@ pub(super) async fn run(
     subresource: &str,
     object: &mut Value,
 ) -> Result<()> {
+    if resource.storage == "pods" && (subresource == "binding" || operation == Operation::Create) {
+        api.add_topology_labels(object);
+    }
     if !subresource.is_empty() {
         return Ok(());
     }

@@ -219,14 +219,6 @@ pub(super) fn prepare_update(resource: &Resource, subresource: &str, current: &O
             }
             *next = base;
         }
-        "ephemeralcontainers" => {
-            let mut base = current.value().clone();
-            if let Some(containers) = next.at(&["spec", "ephemeralContainers"]).cloned() {
-                crate::object::entry_object(&mut base, "spec")
-                    .insert("ephemeralContainers".into(), containers);
-            }
-            *next = base;
-        }
         "finalize" => {
             let mut base = current.value().clone();
             let finalizers = next.at(&["spec", "finalizers"]).cloned();

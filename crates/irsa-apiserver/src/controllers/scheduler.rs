@@ -13,7 +13,7 @@ use crate::conditions::set_condition;
 use crate::object::{Object, ObjectExt, entry_object};
 use crate::pod::has_ended;
 use crate::status::Result;
-use crate::store::{Change, Event, Store, StoreError};
+use crate::store::{Change, Event, StoreError};
 
 /// Why a pod cannot go to a node, in the scheduler's words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,16 +190,18 @@ pub(super) fn spec_or_labels_changed(event: &Event) -> bool {
 
 /// Writes the node into a pod, as the `binding` subresource does: no update of the pod's spec is admitted or
 /// validated for it.
-fn bind(store: &Store, pod: &Object, node: &str) -> Result<Object, StoreError> {
+fn bind(api: &crate::api::Api, pod: &Object, node: &str) -> Result<Object, StoreError> {
     let mut current = Object::clone(pod);
     loop {
         let mut next = current.value().clone();
         entry_object(&mut next, "spec").insert("nodeName".into(), node.into());
         entry_object(&mut next, "status").insert("phase".into(), "Pending".into());
         set_condition(&mut next, "PodScheduled", "True", "", "");
-        match store.update("pods", next, Some(current.version())) {
+        api.add_topology_labels(&mut next);
+        match api.store().update("pods", next, Some(current.version())) {
             Err(StoreError::Conflict) => {
-                current = store
+                current = api
+                    .store()
                     .get("pods", pod.namespace(), pod.name())
                     .filter(|now| now.uid() == pod.uid() && is_waiting(now.value()))
                     .ok_or(StoreError::NotFound)?;
@@ -271,7 +273,7 @@ impl Controller for Scheduler {
             Ok(node) => node,
             Err(message) => return self.refuse(&pod, &message).await.map(|()| None),
         };
-        match bind(self.context.store(), &pod, node) {
+        match bind(&self.context.api, &pod, node) {
             Ok(bound) => {
                 // Before the change comes back: the next pod is already waiting.
                 self.placed.lock().see(bound.value(), false);

@@ -27,8 +27,8 @@ pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     bytes(status, value.to_string())
 }
 
-pub(crate) fn text(text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())).boxed_unsync());
+pub(crate) fn text(text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(text.into()).boxed_unsync());
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),

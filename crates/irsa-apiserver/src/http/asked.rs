@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::path::{Address, Query};
 use crate::api::{Admission, Api, Caller};
+use crate::config::Authorization;
 use crate::logs::Logs;
 use crate::resources::Resource;
 use crate::runtime::{Containers, Runtime};
@@ -22,6 +23,7 @@ pub(crate) struct Context {
     /// Bearer token of the administrator.
     pub(crate) admin_token: String,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) authorization: Authorization,
     /// Whether OIDC discovery and keys are served without credentials.
     pub(crate) anonymous_discovery: bool,
     pub(crate) logs: Arc<Logs>,

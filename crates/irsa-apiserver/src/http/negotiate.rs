@@ -95,16 +95,17 @@ pub(crate) fn wants_aggregated(headers: &HeaderMap) -> bool {
     false
 }
 
-/// For documents that exist in JSON only.
+/// For documents that exist in one form only.
 ///
 /// # Errors
 /// 406.
-pub(crate) fn json_document(headers: &HeaderMap) -> Result<()> {
+pub(crate) fn accepts(headers: &HeaderMap, media: &str) -> Result<()> {
     let accepted = accepted(headers);
-    if accepted.is_empty() || accepted.iter().any(|one| is_json(one.media)) {
+    let takes = |one: &Accepted<'_>| one.media == media || matches!(one.media, "application/*" | "*/*");
+    if accepted.is_empty() || accepted.iter().any(takes) {
         Ok(())
     } else {
-        Err(Status::not_acceptable("application/json"))
+        Err(Status::not_acceptable(media))
     }
 }
 

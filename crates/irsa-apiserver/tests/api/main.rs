@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod apply;
+mod authorization;
 mod client;
 mod delete;
+mod differences;
 mod errors;
 mod get;
 mod protocol;

@@ -1,6 +1,7 @@
 //! Documents about the API itself: the list of paths, groups, resources, OpenAPI.
 
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode};
 
 use crate::http::answer::{self, Body};
 use crate::http::asked::Context;
@@ -35,7 +36,13 @@ pub(crate) fn serve(
         ["api", version] => discovery::resources(registry, "", version),
         ["apis", group, version] => discovery::resources(registry, group, version),
         ["openapi", "v2"] => {
-            negotiate::json_document(headers)?;
+            if negotiate::accepts(headers, "application/json").is_err() {
+                negotiate::accepts(headers, openapi::V2_PROTOBUF)?;
+                let mut response = answer::bytes(StatusCode::OK, openapi::v2_protobuf(version));
+                let content_type = HeaderValue::from_static(openapi::V2_CONTENT);
+                response.headers_mut().insert(CONTENT_TYPE, content_type);
+                return Ok(response);
+            }
             Some(openapi::v2(registry, version))
         }
         ["openapi", "v3"] => Some(openapi::v3_index(registry)),

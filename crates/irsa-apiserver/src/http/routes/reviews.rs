@@ -1,14 +1,17 @@
 //! Questions that are asked by creating an object: who am I, may I, whose token is this.
 
 use http::{Method, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::resources::write::bind;
+use crate::api::Caller;
+use crate::config::Authorization;
 use crate::http::answer::{self, Body};
 use crate::http::asked::{Asked, Context};
-use crate::http::body;
+use crate::http::{authorize, body};
 use crate::object::{ObjectExt, as_object_mut};
-use crate::status::{Result, Status};
+use crate::rbac::{self, Action};
+use crate::status::{Cause, Result, Status};
 
 pub(crate) async fn serve(
     context: &Context,
@@ -27,14 +30,22 @@ pub(crate) async fn serve(
             return Ok(answer::json(StatusCode::CREATED, &answer));
         }
         "selfsubjectreviews" => json!({ "userInfo": asked.caller.user_info() }),
-        "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
-            json!({ "allowed": true, "reason": "the lab allows everything" })
+        "selfsubjectaccessreviews" => access(context, asked.caller, &Action::of_review(&review["spec"])),
+        "subjectaccessreviews" | "localsubjectaccessreviews" => {
+            let caller = subject(&review["spec"])?;
+            access(context, &caller, &Action::of_review(&review["spec"]))
         }
-        "selfsubjectrulesreviews" => json!({
-            "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }],
-            "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }],
-            "incomplete": false,
-        }),
+        "selfsubjectrulesreviews" => match context.authorization {
+            Authorization::Rbac => {
+                let namespace = review.str_at(&["spec", "namespace"]);
+                rbac::rules(context.api.store(), asked.caller, namespace)
+            }
+            Authorization::AlwaysAllow => json!({
+                "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }],
+                "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }],
+                "incomplete": false,
+            }),
+        },
         _ => return Err(Status::no_such_path()),
     };
     let map = as_object_mut(&mut review);
@@ -43,4 +54,39 @@ pub(crate) async fn serve(
     map.entry("metadata").or_insert_with(|| json!({}));
     map.insert("status".into(), status);
     Ok(answer::json(StatusCode::CREATED, &review))
+}
+
+/// The status of an access review.
+fn access(context: &Context, caller: &Caller, action: &Action) -> Value {
+    match authorize::allows(context, caller, action) {
+        Some(reason) if reason.is_empty() => json!({ "allowed": true }),
+        Some(reason) => json!({ "allowed": true, "reason": reason }),
+        None => json!({ "allowed": false }),
+    }
+}
+
+/// Whom a `SubjectAccessReview` asks about.
+fn subject(spec: &Value) -> Result<Caller> {
+    let groups = spec.list_at(&["groups"]).iter().filter_map(Value::as_str);
+    let caller = Caller {
+        username: spec.str_at(&["user"]).to_owned(),
+        uid: spec.str_at(&["uid"]).to_owned(),
+        groups: groups.map(str::to_owned).collect(),
+        extra: Vec::new(),
+        manager: String::new(),
+    };
+    if caller.username.is_empty() && caller.groups.is_empty() {
+        let cause = Cause::invalid(
+            "spec.user",
+            &json!(""),
+            "at least one of user or group must be specified",
+        );
+        return Err(Status::invalid(
+            "SubjectAccessReview",
+            "authorization.k8s.io",
+            "",
+            &[cause],
+        ));
+    }
+    Ok(caller)
 }

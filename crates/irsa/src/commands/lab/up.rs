@@ -7,7 +7,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::Context;
 use irsa_core::endpoint::{EndpointType, GlobalValue};
 use irsa_core::settings::Settings;
-use irsa_lab::{Lab, LabConfig, state};
+use irsa_lab::{Authorization, Lab, LabConfig, state};
 use owo_colors::OwoColorize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,6 +41,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=100))]
     nodes: u8,
 
+    /// Who may do what in the cluster: everybody everything, or what roles grant
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = AuthorizationMode::AlwaysAllow)]
+    authorization: AuthorizationMode,
+
     /// Where the Kubernetes API listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -70,6 +74,13 @@ pub(crate) struct Args {
     command: Vec<std::ffi::OsString>,
 }
 
+/// How the lab's API server decides who may do what.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum AuthorizationMode {
+    AlwaysAllow,
+    Rbac,
+}
+
 impl Args {
     fn config(&self) -> LabConfig {
         let settings = Settings {
@@ -83,6 +94,10 @@ impl Args {
             platform: (self.platform != "none").then(|| self.platform.clone()),
             region: self.region.clone(),
             nodes: self.nodes,
+            authorization: match self.authorization {
+                AuthorizationMode::AlwaysAllow => Authorization::AlwaysAllow,
+                AuthorizationMode::Rbac => Authorization::Rbac,
+            },
             listen: self.listen,
             state_dir: Some(self.state_dir.clone().unwrap_or_else(state::default_path)),
             with_webhook: !self.no_webhook,

@@ -221,9 +221,14 @@ pub(crate) async fn subresource(
         return Err(Status::no_such_path());
     }
     match (at.subresource.as_str(), method.as_str()) {
+        ("ephemeralcontainers", "PUT" | "PATCH") => Err(Status::custom(
+            501,
+            "NotImplemented",
+            "this cluster does not run ephemeral containers, which kubectl debug needs: use kubectl exec",
+        )),
         ("status" | "ephemeralcontainers", "GET") => get(context, asked),
-        ("status" | "finalize" | "ephemeralcontainers", "PUT") => update(context, asked, body).await,
-        ("status" | "ephemeralcontainers", "PATCH") => patch(context, asked, body).await,
+        ("status" | "finalize", "PUT") => update(context, asked, body).await,
+        ("status", "PATCH") => patch(context, asked, body).await,
         ("scale", "GET") => Ok(answer::json(StatusCode::OK, &scale_of(&find(context, asked)?))),
         ("scale", "PUT" | "PATCH") => {
             let (kind, body) = if method == Method::PATCH {
