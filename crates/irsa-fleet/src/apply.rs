@@ -142,6 +142,7 @@ fn managers_in_conflict(status: &ApiStatus) -> Vec<String> {
         .iter()
         .flat_map(|details| &details.causes)
         .filter(|cause| cause.reason == "FieldManagerConflict")
+        // foreign text: only the API server's message has the name of the manager
         .filter_map(|cause| cause.message.split('"').nth(1))
         .map(str::to_owned)
         .collect();

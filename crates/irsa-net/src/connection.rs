@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::drain::{Phase, Phases};
-use crate::listener::{Limits, Observer, Protocol, Refusal};
+use crate::limits::{Limits, Observer, Refusal};
 use crate::slots::{Busy, Slot, Slots};
 use crate::stall::Stall;
 
@@ -75,6 +75,12 @@ impl<H: Handler> Protocol for Http<H> {
             }
         }
     }
+}
+
+/// What is spoken on the connections of a listener.
+pub trait Protocol: Send + Sync + 'static {
+    /// Serves one connection to its end. The future is dropped when the connection has to make room for another.
+    fn serve(self: Arc<Self>, stream: TcpStream, connection: Connection) -> impl Future<Output = ()> + Send;
 }
 
 /// What the connections of one listener share.

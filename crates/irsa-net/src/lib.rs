@@ -15,6 +15,7 @@ pub mod ca;
 mod connection;
 mod drain;
 pub mod files;
+mod limits;
 mod listener;
 mod readiness;
 mod slots;
@@ -22,7 +23,8 @@ mod stall;
 pub mod tls;
 
 pub use budget::Budget;
-pub use connection::{Connection, Handler, Http};
+pub use connection::{Connection, Handler, Http, Protocol};
 pub use drain::{Drain, Phase, Phases};
-pub use listener::{Limits, Listener, Observer, Protocol, Refusal};
+pub use limits::{Limits, Observer, Refusal};
+pub use listener::Listener;
 pub use readiness::{Condition, Readiness};
