@@ -1,17 +1,37 @@
 //! A client for the Kubernetes API from what the flags say.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri, header};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::config::Cluster;
-
 /// How this program names itself to the API server.
 const USER_AGENT: &str = concat!("irsa-webhook/", env!("CARGO_PKG_VERSION"));
 /// Who changed fields, in `managedFields`.
 pub(crate) const FIELD_MANAGER: &str = "irsa-webhook";
+
+/// How the Kubernetes API is reached.
+#[derive(Clone, Debug, Default)]
+pub enum Cluster {
+    /// As `kubectl` would find it: `KUBECONFIG`, `~/.kube/config`, or the service account of the pod this runs in.
+    #[default]
+    Infer,
+    /// The service account of the pod this runs in.
+    InCluster,
+    /// A kubeconfig file.
+    File(PathBuf),
+    /// The text of a kubeconfig.
+    Kubeconfig(String),
+    /// The address of an API that needs no credentials; with a file, the file's credentials and this address.
+    Address {
+        /// The address.
+        url: String,
+        /// Where the credentials are.
+        kubeconfig: Option<PathBuf>,
+    },
+}
 
 /// Why the Kubernetes API cannot be reached: only what can be known without asking it.
 #[derive(Debug, thiserror::Error)]

@@ -10,28 +10,8 @@ use irsa_net::files::Files;
 use irsa_net::tls::TlsOptions;
 
 use crate::certificates::managed::Managed;
+use crate::cluster::Cluster;
 use crate::directory::lookup;
-
-/// How the Kubernetes API is reached.
-#[derive(Clone, Debug, Default)]
-pub enum Cluster {
-    /// As `kubectl` would find it: `KUBECONFIG`, `~/.kube/config`, or the service account of the pod this runs in.
-    #[default]
-    Infer,
-    /// The service account of the pod this runs in.
-    InCluster,
-    /// A kubeconfig file.
-    File(PathBuf),
-    /// The text of a kubeconfig.
-    Kubeconfig(String),
-    /// The address of an API that needs no credentials; with a file, the file's credentials and this address.
-    Address {
-        /// The address.
-        url: String,
-        /// Where the credentials are.
-        kubeconfig: Option<PathBuf>,
-    },
-}
 
 /// Where the serving certificate comes from.
 #[derive(Clone, Debug)]

@@ -22,5 +22,6 @@ pub mod review;
 mod sample;
 mod server;
 
-pub use config::{Certificates, Cluster, Config, Drain, Limits};
+pub use cluster::Cluster;
+pub use config::{Certificates, Config, Drain, Limits};
 pub use server::{Error, Server};
