@@ -15,6 +15,8 @@ pub use event::{Event, Interruption, NotStarted, Observer, Outcome};
 pub use proof::{Proof, prove};
 pub use run::{RunOptions, run};
 
+use serde_json::Value;
+
 use crate::{
     assess,
     cluster::{Cluster, Error, parse},
@@ -49,6 +51,27 @@ pub struct Target {
     pub stale: Vec<StalePod>,
 }
 
+impl Target {
+    /// Where it comes in a rollout: kube-system after the other namespaces, and in a namespace, workloads that the cluster
+    /// depends on after the others, and small ones first.
+    fn order(&self) -> (bool, Box<str>, bool, usize) {
+        let namespace = &self.workload.reference.namespace;
+        let priority = self
+            .workload
+            .template()
+            .map(|template| &template["spec"]["priorityClassName"]);
+        let critical = priority
+            .and_then(Value::as_str)
+            .is_some_and(|class| matches!(class, "system-cluster-critical" | "system-node-critical"));
+        (
+            &**namespace == "kube-system",
+            namespace.clone(),
+            critical,
+            self.stale.len(),
+        )
+    }
+}
+
 /// What a rollout would do.
 #[derive(Debug)]
 pub struct Rollout {
@@ -56,7 +79,7 @@ pub struct Rollout {
     pub context: String,
     /// URL of the API server.
     pub server: String,
-    /// Workloads that are rolled, by namespace and name.
+    /// Workloads that are rolled, in this order; those of a namespace are neighbours.
     pub targets: Vec<Target>,
     /// Workloads whose pods cannot be recreated, with the reason in their way.
     pub left: Vec<Target>,
@@ -155,6 +178,8 @@ pub async fn plan(cluster: &Cluster, options: &Options, overrides: &Overrides) -
             rollout.targets.push(target);
         }
     }
+    // What hurts least goes first: its failure may stop the rest.
+    rollout.targets.sort_by_cached_key(Target::order);
     Ok(rollout)
 }
 
@@ -221,7 +246,46 @@ impl Rollout {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn small_workloads_go_first_and_those_that_the_cluster_depends_on_last() {
+        let target = |namespace: &str, name: &str, stale: usize, priority: &str| Target {
+            workload: Workload {
+                reference: WorkloadRef {
+                    namespace: namespace.into(),
+                    kind: "Deployment".into(),
+                    api_version: "apps/v1".into(),
+                    name: name.into(),
+                },
+                way: Way::Restart,
+                object: json!({"spec": {"template": {"spec": {"priorityClassName": priority}}}}),
+            },
+            accounts: BTreeSet::new(),
+            stale: (0..stale)
+                .map(|number| StalePod {
+                    name: number.to_string().into(),
+                    uid: "".into(),
+                    manager: None,
+                })
+                .collect(),
+        };
+        let mut targets = [
+            target("kube-system", "dns", 1, ""),
+            target("shop", "large", 9, ""),
+            target("shop", "gateway", 1, "system-cluster-critical"),
+            target("shop", "small", 2, ""),
+            target("web", "any", 5, ""),
+        ];
+        targets.sort_by_cached_key(Target::order);
+        let names: Vec<&str> = targets
+            .iter()
+            .map(|target| &*target.workload.reference.name)
+            .collect();
+        assert_eq!(names, ["small", "large", "gateway", "any", "dns"]);
+    }
 
     #[test]
     fn excluded_namespaces_and_workloads_are_left_out() {

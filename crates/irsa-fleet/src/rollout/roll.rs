@@ -26,7 +26,7 @@ use crate::{
     effective::Families,
     pages::{self, Query, collection},
     wire::{Page, Pod},
-    workload::{Progress, Way, WorkloadRef, progress},
+    workload::{Progress, Way, Workload, WorkloadRef, progress},
 };
 
 /// One workload on its way.
@@ -110,29 +110,9 @@ impl<'a> Roll<'a> {
         // The request may have been cut off before it was sent: only the cluster knows.
         let patience = Duration::from_secs(5);
         match tokio::time::timeout(patience, self.cluster.get_value(&path)).await {
-            Ok(Ok(object)) => self.state(&object, restart),
+            Ok(Ok(object)) => state(&self.target.workload, &object, restart),
             _ => Interruption::Unknown,
         }
-    }
-
-    fn state(&self, object: &Value, restart: &str) -> Interruption {
-        if self.restarted(object) != Some(restart) || object["spec"]["paused"] == true {
-            Interruption::NotStarted
-        } else if progress(&self.reference().kind, object).done {
-            Interruption::Rolled
-        } else {
-            Interruption::Rolling
-        }
-    }
-
-    /// When the template was last restarted, as written in the object.
-    fn restarted<'o>(&self, object: &'o Value) -> Option<&'o str> {
-        let restarted = if self.target.workload.way == Way::RestartAt {
-            &object["spec"]["restartAt"]
-        } else {
-            &object["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT]
-        };
-        restarted.as_str()
     }
 
     async fn restart(&self) -> Result<(), String> {
@@ -150,8 +130,11 @@ impl<'a> Roll<'a> {
             resumed,
         });
         if resumed {
-            self.restart
-                .get_or_init(|| self.restarted(&current).unwrap_or_default().to_owned());
+            self.restart.get_or_init(|| {
+                restarted(&self.target.workload.way, &current)
+                    .unwrap_or_default()
+                    .to_owned()
+            });
         } else {
             let now = self.restart.get_or_init(now);
             let (patch, body) = if self.target.workload.way == Way::RestartAt {
@@ -200,8 +183,7 @@ impl<'a> Roll<'a> {
     /// Whether the template was restarted after the setting of its service accounts last changed. That rollout is then
     /// the one that is wanted.
     fn restarted_since_the_choice(&self, object: &Value) -> bool {
-        let restarted = self
-            .restarted(object)
+        let restarted = restarted(&self.target.workload.way, object)
             .and_then(|time| time.parse::<jiff::Timestamp>().ok());
         let Some(restarted) = restarted else {
             return false;
@@ -486,6 +468,29 @@ impl<'a> Roll<'a> {
     }
 }
 
+/// Whether a workload that was restarted at `restart` is still rolling.
+fn state(workload: &Workload, object: &Value, restart: &str) -> Interruption {
+    if restarted(&workload.way, object) != Some(restart) {
+        Interruption::NotStarted
+    } else if object["spec"]["paused"] == true {
+        Interruption::Unknown
+    } else if progress(&workload.reference.kind, object).done {
+        Interruption::Rolled
+    } else {
+        Interruption::Rolling
+    }
+}
+
+/// When the pods of a workload were last restarted, as written in the object.
+fn restarted<'o>(way: &Way, object: &'o Value) -> Option<&'o str> {
+    let restarted = if *way == Way::RestartAt {
+        &object["spec"]["restartAt"]
+    } else {
+        &object["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT]
+    };
+    restarted.as_str()
+}
+
 /// Why a pod does not start, by its containers or the scheduler.
 fn trouble(pod: &api::Pod) -> Option<String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -522,6 +527,32 @@ fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interrupted_workload_is_rolling_only_if_its_restart_is_ours_and_not_complete() {
+        let workload = Workload {
+            reference: WorkloadRef {
+                namespace: "shop".into(),
+                kind: "Deployment".into(),
+                api_version: "apps/v1".into(),
+                name: "web".into(),
+            },
+            way: Way::Restart,
+            object: Value::Null,
+        };
+        let object = |updated: u64| {
+            json!({"metadata": {"generation": 2},
+                "spec": {"replicas": 2, "template": {"metadata": {"annotations": {RESTARTED_AT: "now"}}}},
+                "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": updated, "availableReplicas": 2}})
+        };
+        assert_eq!(state(&workload, &object(1), "now"), Interruption::Rolling);
+        assert_eq!(state(&workload, &object(2), "now"), Interruption::Rolled);
+        // The request was cut off before it was sent.
+        assert_eq!(state(&workload, &object(1), "later"), Interruption::NotStarted);
+        let mut paused = object(1);
+        paused["spec"]["paused"] = json!(true);
+        assert_eq!(state(&workload, &paused, "now"), Interruption::Unknown);
+    }
 
     #[test]
     fn the_trouble_of_a_pod_is_the_reason_of_its_waiting_container_or_of_the_scheduler() {

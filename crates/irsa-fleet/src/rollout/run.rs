@@ -84,15 +84,19 @@ pub async fn run(
         end: options.total_timeout.map(|limit| Instant::now() + limit),
     };
     let mut outcomes = run.prove_all().await;
-    let mut namespaces: BTreeMap<&str, Vec<&Target>> = BTreeMap::new();
-    for target in &rollout.targets {
-        let reference = &target.workload.reference;
-        if !outcomes.contains_key(reference) {
-            namespaces.entry(&reference.namespace).or_default().push(target);
-        }
-    }
+    // Targets of one namespace are neighbours.
+    let namespaces = rollout
+        .targets
+        .chunk_by(|a, b| a.workload.reference.namespace == b.workload.reference.namespace)
+        .map(|targets| {
+            let provable = targets
+                .iter()
+                .filter(|target| !outcomes.contains_key(&target.workload.reference));
+            provable.collect::<Vec<&Target>>()
+        })
+        .collect::<Vec<_>>();
     let run = &run;
-    let ended: Vec<(&WorkloadRef, Outcome)> = stream::iter(namespaces.into_values())
+    let ended: Vec<(&WorkloadRef, Outcome)> = stream::iter(namespaces)
         .map(|targets| {
             stream::iter(targets)
                 .map(|target| async move { (&target.workload.reference, run.workload(target).await) })
