@@ -183,6 +183,20 @@ fn the_doctor_looks_at_everything_in_order() {
     ] {
         assert_eq!(verdict(id), "pass", "{id}: {json:#}");
     }
+    // Both checks speak of the webhook that really answers, whatever its configuration looks like.
+    let evidence = |id: &str| {
+        let checks = json["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["id"] == id).unwrap()["evidence"].to_string()
+    };
+    assert!(evidence("webhook-configuration").contains("(irsa)"), "{json:#}");
+    assert!(
+        evidence("webhook-answers").contains("the irsa webhook recorded"),
+        "{json:#}"
+    );
+    // The lab's webhook has a URL: without --probe its certificate is not looked at, which is no pass.
+    if evidence("webhook-configuration").contains("https://127.0.0.1") {
+        assert_eq!(verdict("webhook-certificate"), "skip", "{json:#}");
+    }
     assert_eq!(verdict("token"), "pass", "{json:#}");
     assert_ne!(verdict("issuer"), "fail", "{json:#}");
     let text = stage.run("doctor -n NAMESPACE");
