@@ -377,3 +377,73 @@ async fn every_profile_s_manifests_are_accepted_and_taken_away_by_kubectl() {
         assert_eq!(site.k("get deployments,services,roles,poddisruptionbudgets,networkpolicies -A -l app.kubernetes.io/name=irsa-webhook -o name"), "");
     }
 }
+
+/// The webhook starts by its flags; `irsa status`, which reads them in its pods, must understand the same by them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_reads_unusual_flags_of_a_running_webhook_as_the_webhook_does() {
+    let site = Site::start().await;
+    let flags = [
+        "install",
+        "--image",
+        IMAGE,
+        "--region=eu-west-1",
+        "--set=kubernetes=1.24",
+        "--set=platform=eks.1",
+        "--sts-regional-endpoint=true",
+        "--set=token-audience=sts.example",
+    ];
+    site.with_file("apply", &printed(&flags));
+    site.k("rollout status -n irsa-system deployment/irsa-webhook --timeout=60s");
+    site.k("create serviceaccount reader");
+    site.k("annotate serviceaccount reader eks.amazonaws.com/role-arn=arn:aws:iam::111122223333:role/reader eks.amazonaws.com/sts-regional-endpoints=true");
+    let (mut count, mut env) = (0, String::new());
+    eventually("the webhook answers", || {
+        count += 1;
+        env = site.pod(&format!("pod-{count}"), "reader", "optional")?;
+        if env.contains("AWS_ROLE_ARN") {
+            Ok(())
+        } else {
+            Err(env.clone())
+        }
+    });
+    // One below the table: nothing is written, whatever annotation and flag say.
+    assert!(!env.contains("AWS_STS_REGIONAL_ENDPOINTS"), "{env}");
+
+    let status = tokio::task::block_in_place(|| {
+        irsa()
+            .args(["status", "-n", "default", "-o", "json"])
+            .env("KUBECONFIG", site.path().join("kubeconfig"))
+            .output()
+            .unwrap()
+    });
+    let status: serde_json::Value = serde_json::from_str(&succeeded("irsa status", status)).unwrap();
+    let cluster = &status["clusters"][0];
+    assert!(
+        cluster["settings"]["source"]
+            .as_str()
+            .unwrap()
+            .starts_with("the arguments of pod irsa-system/"),
+        "{}",
+        cluster["settings"]
+    );
+    let account = cluster["serviceAccounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|account| account["name"] == "reader")
+        .unwrap();
+    assert_eq!(
+        account["choice"],
+        serde_json::json!({"endpoint": "global", "source": "platform-too-old"})
+    );
+    assert_eq!(account["stale"], 0, "{account}");
+    let ids: Vec<_> = account["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["id"].as_str().unwrap())
+        .collect();
+    // The audience of the flag is the audience of the tokens.
+    assert!(!ids.contains(&"token-audience"), "{ids:?}");
+    assert!(ids.contains(&"cluster-too-old"), "{ids:?}");
+}

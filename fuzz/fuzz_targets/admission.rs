@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use irsa_core::identity::{self, Known, Lookup, ServiceAccount};
-use irsa_core::mutation::Pod;
+use irsa_core::pod::Pod;
 use irsa_core::settings::Settings;
 use irsa_webhook::review::{Answer, Review, answer};
 use libfuzzer_sys::fuzz_target;

@@ -4,7 +4,7 @@
 
 use irsa_core::endpoint::EndpointType;
 use irsa_core::identity::{Known, Lookup, ServiceAccount, resolve};
-use irsa_core::mutation::Pod;
+use irsa_core::pod::Pod;
 use irsa_core::settings::Settings;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -66,7 +66,7 @@ fuzz_target!(|bytes: &[u8]| {
     for warning in &outcome.warnings {
         let _ = warning.to_string();
     }
-    assert_eq!(outcome.patch.is_empty(), outcome.not_mutated.is_some());
+    assert_eq!(outcome.patch.is_empty(), outcome.unchanged.is_some());
     let mut after = before.clone();
     if !outcome.patch.is_empty() {
         let patch: json_patch::Patch =

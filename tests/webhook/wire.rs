@@ -284,7 +284,7 @@ async fn warnings_tell_the_user_what_is_wrong_with_the_annotations() {
     assert!(warning.contains("eks.amazonaws.com/role-arn"), "{warning}");
     let response = caller.review(review("default", &pod("boolean"))).await.unwrap();
     assert!(
-        response["warnings"].to_string().contains("is no boolean"),
+        response["warnings"].to_string().contains("invalid boolean"),
         "{response}"
     );
     assert!(!response["patch"].is_null());

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use irsa_core::endpoint::EndpointType;
 use irsa_core::identity::{Known, Lookup, ServiceAccount, resolve};
-use irsa_core::mutation::Pod;
+use irsa_core::pod::Pod;
 use irsa_core::settings::Settings;
 use serde::Deserialize;
 use serde_json::{Value, json};

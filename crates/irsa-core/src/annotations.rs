@@ -2,10 +2,9 @@
 //! wrong. Nothing is dropped in silence: what cannot be used is told with its place, its value and a cure.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use crate::arn::{ArnError, Compose, RoleArn};
-use crate::endpoint::EndpointType;
+use crate::endpoint::{Choice, EndpointType};
 
 /// The prefix of the annotations unless `--annotation-prefix` says otherwise.
 pub const DEFAULT_PREFIX: &str = "eks.amazonaws.com";
@@ -36,7 +35,7 @@ pub const MAX_TOKEN_EXPIRATION: i64 = 86_400;
 const SHOWN: usize = 120;
 
 /// The kind of object where something is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// An annotation of the service account.
     ServiceAccount,
@@ -50,20 +49,8 @@ pub enum Place {
     CredentialsFile,
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ServiceAccount => "service account annotation",
-            Self::Pod => "pod annotation",
-            Self::Namespace => "namespace annotation",
-            Self::ConfigMap => "entry of the pod-identity-webhook ConfigMap",
-            Self::CredentialsFile => "entry of the container credentials file",
-        })
-    }
-}
-
-/// One thing that is wrong with what people wrote. `Display` is one sentence: where, what, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// One thing that is wrong with what people wrote. Its words are in the catalogue of [`crate::finding`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Warning {
     /// Where it stands.
     pub place: Place,
@@ -76,7 +63,7 @@ pub struct Warning {
 }
 
 /// What can be wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Problem {
     /// A boolean that Go's `ParseBool` does not accept.
     NotABoolean,
@@ -140,90 +127,6 @@ impl Warning {
     }
 }
 
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            place,
-            key,
-            value,
-            problem,
-        } = self;
-        match problem {
-            Problem::NotABoolean => write!(
-                f,
-                "{place} {key}: `{value}` is no boolean and is ignored; use `true` for the regional endpoint or `false` for the global one"
-            ),
-            Problem::NotANumber => {
-                write!(
-                    f,
-                    "{place} {key}: `{value}` is no whole number of seconds and is ignored; use 600 to 86400"
-                )
-            }
-            Problem::TooSmall => write!(
-                f,
-                "{place} {key}: `{value}` seconds is less than Kubernetes allows; {MIN_TOKEN_EXPIRATION} is used, set at least that"
-            ),
-            Problem::TooLarge => write!(
-                f,
-                "{place} {key}: `{value}` seconds is more than EKS gives, which silently cuts it to {MAX_TOKEN_EXPIRATION}; set at most that"
-            ),
-            Problem::Misspelt { meant } => {
-                write!(
-                    f,
-                    "{place} {key} has no meaning and is ignored; did you mean {meant}?"
-                )
-            }
-            Problem::WrongObject { belongs } => {
-                write!(
-                    f,
-                    "{place} {key} has no effect here; it is a {belongs}: move it there"
-                )
-            }
-            Problem::OtherTool { meant } => {
-                write!(
-                    f,
-                    "{place} {key} is for kiam or kube2iam and has no effect here; use {meant} with the full ARN"
-                )
-            }
-            Problem::RoleArn(error) => write!(
-                f,
-                "{place} {key}: `{value}` cannot be the ARN of a role: {error}; expected arn:aws:iam::111122223333:role/NAME, STS will refuse this one"
-            ),
-            Problem::EmptyAudience => {
-                write!(
-                    f,
-                    "{place} {key} is empty and is ignored; remove it, or set an audience such as sts.amazonaws.com"
-                )
-            }
-            Problem::NotAList => write!(
-                f,
-                "{place} {key}: `{value}` is no list of names and is ignored; separate names by commas, without quotes"
-            ),
-            Problem::EntryKey => {
-                write!(
-                    f,
-                    "{place} `{key}` is ignored: its key is not of the form namespace/serviceaccount"
-                )
-            }
-            Problem::EntryType { field: "", expected } => {
-                write!(f, "{place} `{key}` is ignored: `{value}` is not {expected}")
-            }
-            Problem::EntryType { field, expected } => {
-                write!(
-                    f,
-                    "{place} `{key}`: {field} `{value}` is not {expected} and is ignored; correct it"
-                )
-            }
-            Problem::EntryWithoutRole => {
-                write!(
-                    f,
-                    "{place} `{key}` has no RoleARN and gives nothing; add one, or remove the entry"
-                )
-            }
-        }
-    }
-}
-
 /// What a service account's annotations say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceAccountAnnotations<'a> {
@@ -248,8 +151,10 @@ pub struct PodAnnotations {
     pub skip: Option<Names>,
     /// The only containers that get anything.
     pub include: Option<Names>,
-    /// Whether the record of an earlier mutation is there.
+    /// Whether the record of an earlier mutation is there, readable or not.
     pub recorded: bool,
+    /// What it says.
+    pub record: Option<Choice>,
     /// What is wrong.
     pub warnings: Vec<Warning>,
 }
@@ -437,6 +342,7 @@ pub(crate) fn read_pod_annotation(
         }
         Some(RECORD) => {
             found.recorded = true;
+            found.record = Choice::from_record(value);
             None
         }
         _ => suspicion(prefix, key, Place::Pod),

@@ -17,7 +17,7 @@ pub struct RoleArn<'a> {
 }
 
 /// Why a text cannot be the ARN of a role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum ArnError {
     /// Empty text.
     #[error("it is empty")]

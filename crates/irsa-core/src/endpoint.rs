@@ -208,7 +208,7 @@ impl fmt::Display for ChoiceSource {
 }
 
 /// An endpoint type and who decided it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Choice {
     /// The type that was decided.
     pub endpoint: EndpointType,
@@ -337,7 +337,7 @@ impl fmt::Display for KubernetesVersion {
 }
 
 /// The version of an EKS cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
     /// The Kubernetes version.
     pub kubernetes: KubernetesVersion,
@@ -372,6 +372,22 @@ pub const PLATFORMS: [(u16, u16, EndpointType); 7] = [
 ];
 
 impl Platform {
+    /// A platform of today: the last row of the table, which every later version is like.
+    pub const LATEST: Self = Self {
+        kubernetes: KubernetesVersion {
+            major: 1,
+            minor: PLATFORMS[PLATFORMS.len() - 1].0,
+        },
+        eks: None,
+    };
+
+    /// Whether it depends on the platform version, which is not known, if the cluster may choose: only where the
+    /// table's row does not begin with the first one.
+    #[must_use]
+    pub fn is_undecided(self) -> bool {
+        self.eks.is_none() && self.row().is_some_and(|(least, _)| least > 1)
+    }
+
     /// Reads a Kubernetes version and, if known, a platform version such as `eks.1`.
     pub fn parse(kubernetes: &str, platform: Option<&str>) -> Result<Self, ParseError> {
         let eks = platform
@@ -438,7 +454,7 @@ pub struct EnvValue<'a> {
 }
 
 /// What is wrong with a value of [`ENV`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ValueProblem {
     /// Empty: the same as unset in most SDKs, an error in JS v2, Java v1 and for some botocore settings.
     Empty,

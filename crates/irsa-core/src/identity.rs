@@ -169,64 +169,23 @@ pub struct Identity<'a> {
     pub warnings: &'a [Warning],
 }
 
-/// Why a pod is given no identity, or nothing is written into it. Few values, so that it can label a metric.
+/// Why the pods of a service account are given no identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NotMutated {
-    /// The pod names no service account.
-    NoServiceAccount,
+pub enum NoIdentity {
     /// The service account is not known: it does not exist, or has not been seen within the bounded wait.
     ServiceAccountUnknown,
     /// Neither its annotations nor the ConfigMap name a role.
     NoRole,
-    /// All that would be written is there already.
-    AlreadyComplete,
-    /// Every container is excluded by `skip-containers` or `include-containers`.
-    AllContainersSkipped,
-    /// The pod carries the label that excludes it from mutation.
-    SkipLabel,
 }
 
-impl NotMutated {
-    /// Every reason, for registering metrics.
-    pub const ALL: [Self; 6] = [
-        Self::NoServiceAccount,
-        Self::ServiceAccountUnknown,
-        Self::NoRole,
-        Self::AlreadyComplete,
-        Self::AllContainersSkipped,
-        Self::SkipLabel,
-    ];
-
-    /// A short stable name, fit for a metric label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoServiceAccount => "no_service_account",
-            Self::ServiceAccountUnknown => "service_account_unknown",
-            Self::NoRole => "no_role",
-            Self::AlreadyComplete => "already_complete",
-            Self::AllContainersSkipped => "all_containers_skipped",
-            Self::SkipLabel => "skip_label",
-        }
-    }
-
-    /// The reason in words.
+impl NoIdentity {
+    /// The reason in words, to follow "because".
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::NoServiceAccount => "the pod names no service account",
             Self::ServiceAccountUnknown => "its service account is not known to the webhook",
             Self::NoRole => "its service account has no role-arn annotation and no entry in the ConfigMap",
-            Self::AlreadyComplete => "everything it needs is there already",
-            Self::AllContainersSkipped => "its annotations exclude every container",
-            Self::SkipLabel => "it carries the label that excludes it",
         }
-    }
-}
-
-impl std::fmt::Display for NotMutated {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
     }
 }
 
@@ -234,7 +193,7 @@ impl std::fmt::Display for NotMutated {
 ///
 /// Outside compatibility mode each field is decided by itself: role, audience and validity by the service account,
 /// else by the ConfigMap entry whose role is used, else by the settings; the endpoint type by [`Sources::choose`].
-pub fn resolve<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<Identity<'a>, NotMutated> {
+pub fn resolve<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<Identity<'a>, NoIdentity> {
     if settings.compat.is_upstream() {
         resolve_upstream(lookup, settings)
     } else {
@@ -242,7 +201,7 @@ pub fn resolve<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<Identi
     }
 }
 
-fn resolve_own<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<Identity<'a>, NotMutated> {
+fn resolve_own<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<Identity<'a>, NoIdentity> {
     let annotations = lookup.service_account.annotations();
     let warnings = annotations.map_or(&[] as &[Warning], ServiceAccount::warnings);
     let choice = Sources {
@@ -271,8 +230,8 @@ fn resolve_own<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<Identi
     let entry = lookup.config_map.filter(|_| own_role.is_none());
     let Some(role_arn) = own_role.or(entry.and_then(Entry::role_arn)) else {
         return Err(match lookup.service_account {
-            Known::Unknown => NotMutated::ServiceAccountUnknown,
-            Known::Plain | Known::Annotated(_) => NotMutated::NoRole,
+            Known::Unknown => NoIdentity::ServiceAccountUnknown,
+            Known::Plain | Known::Annotated(_) => NoIdentity::NoRole,
         });
     };
     let own_audience = annotations
@@ -294,17 +253,18 @@ fn resolve_own<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<Identi
 
 /// The Go webhook takes all fields from one place: the service account if that names a role, else the entry. For
 /// container credentials the place is the service account if it exists, else the entry, else constants.
-fn resolve_upstream<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<Identity<'a>, NotMutated> {
-    let choice = |said: Option<EndpointType>, source| match said {
-        Some(endpoint) => Choice { endpoint, source },
-        None => Choice {
-            endpoint: settings.flag.unwrap_or(EndpointType::Global),
-            source: if settings.flag.is_some() {
-                ChoiceSource::Flag
-            } else {
-                ChoiceSource::Unset
-            },
-        },
+fn resolve_upstream<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<Identity<'a>, NoIdentity> {
+    // The webhook of EKS knows its platform; whoever else runs the Go webhook has none.
+    let choice = |said: Option<EndpointType>, source| {
+        let said_by = |here: ChoiceSource| said.filter(|_| source == here);
+        Sources {
+            platform: settings.platform,
+            service_account: said_by(ChoiceSource::ServiceAccount),
+            config_map: said_by(ChoiceSource::ConfigMap),
+            namespace: None,
+            flag: settings.flag.filter(|_| source != ChoiceSource::Unset),
+        }
+        .choose()
     };
     let annotations = lookup.service_account.annotations();
     let warnings = annotations.map_or(&[] as &[Warning], ServiceAccount::warnings);
@@ -359,14 +319,14 @@ fn resolve_upstream<'a>(lookup: &Lookup<'a>, settings: &'a Settings) -> Result<I
     match lookup.config_map {
         Some(entry) => Ok(Identity {
             method: Method::WebIdentity {
-                role_arn: entry.role_arn().ok_or(NotMutated::NoRole)?,
+                role_arn: entry.role_arn().ok_or(NoIdentity::NoRole)?,
             },
             audience: entry.audience().unwrap_or(""),
             token_expiration: entry_expiration(entry),
             choice: entry_choice(entry),
             warnings,
         }),
-        None if lookup.service_account == Known::Unknown => Err(NotMutated::ServiceAccountUnknown),
-        None => Err(NotMutated::NoRole),
+        None if lookup.service_account == Known::Unknown => Err(NoIdentity::ServiceAccountUnknown),
+        None => Err(NoIdentity::NoRole),
     }
 }

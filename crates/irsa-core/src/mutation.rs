@@ -4,19 +4,19 @@
 //! stay as they are, and a second run over the patched pod is empty. In compatibility mode the patched pod is that of
 //! the Go webhook.
 
+mod additions;
+mod carried;
 mod patch;
-mod pod;
 mod run;
 
-use std::fmt;
+pub use carried::{Difference, Origin};
 
-pub use pod::{Pod, Variable};
-
-use crate::annotations::{self, SKIP_LABEL};
-use crate::endpoint::{ChoiceSource, EndpointType, ValueProblem};
-use crate::identity::{Identity, NotMutated};
+use crate::annotations::SKIP_LABEL;
+use crate::endpoint::{ChoiceSource, EndpointType};
+use crate::finding::Finding;
+use crate::identity::Identity;
+use crate::pod::{Pod, Skipped, each_pair, is_skip_label};
 use crate::settings::Settings;
-use pod::each_pair;
 
 /// Why a pod cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +31,12 @@ pub struct Outcome<'a> {
     /// How many operations the patch has.
     pub operations: usize,
     /// Why nothing is changed.
-    pub not_mutated: Option<NotMutated>,
+    pub unchanged: Option<Unchanged>,
     /// What was decided and done for each container, init containers first.
     pub containers: Vec<ContainerFacts<'a>>,
-    /// What its author should know.
-    pub warnings: Vec<Warning<'a>>,
+    /// What its author should know. Those of [`Severity::Info`](crate::finding::Severity) are true of many sound pods,
+    /// so that whoever creates one should not be told each time.
+    pub warnings: Vec<Finding>,
 }
 
 /// What was decided and done for one container.
@@ -59,138 +60,26 @@ pub struct ContainerFacts<'a> {
     pub skipped: Option<Skipped>,
 }
 
-/// Why nothing was written into a container.
+/// Why nothing is written into a pod that has an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Skipped {
-    /// `skip-containers` names it.
-    Listed,
-    /// `include-containers` does not name it.
-    NotIncluded,
-    /// It has everything.
-    Complete,
+pub enum Unchanged {
+    /// All that would be written is there already.
+    AlreadyComplete,
+    /// Every container is excluded by `skip-containers` or `include-containers`.
+    AllContainersSkipped,
+    /// The pod carries the label that excludes it from mutation.
+    SkipLabel,
 }
 
-impl Skipped {
-    /// A short stable name.
+impl Unchanged {
+    /// The reason in words, to follow "because".
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn reason(self) -> &'static str {
         match self {
-            Self::Listed => "skip-containers",
-            Self::NotIncluded => "include-containers",
-            Self::Complete => "complete",
+            Self::AlreadyComplete => "everything it needs is there already",
+            Self::AllContainersSkipped => "its annotations exclude every container",
+            Self::SkipLabel => "it carries the label that excludes it",
         }
-    }
-}
-
-/// What the author of a pod should know. `Display` is one sentence with a cure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Warning<'a> {
-    /// About an annotation of the pod or its service account.
-    Annotation(annotations::Warning),
-    /// The container's value of `AWS_STS_REGIONAL_ENDPOINTS` stops SDKs.
-    Value {
-        /// The container.
-        container: &'a str,
-        /// The value.
-        written: &'a str,
-        /// What is wrong with it.
-        problem: ValueProblem,
-    },
-    /// Only one of the two region variables is set, and no region is known to fill in the other.
-    LoneRegion {
-        /// The container.
-        container: &'a str,
-        /// The one that is set.
-        set: Variable,
-        /// The one that is not.
-        missing: Variable,
-    },
-    /// Static credentials in the container, which SDKs prefer to its identity.
-    StaticCredentials {
-        /// The container.
-        container: &'a str,
-    },
-    /// Variables of a container come from elsewhere as a whole; what is written here wins over them.
-    EnvFrom {
-        /// The container.
-        container: &'a str,
-    },
-    /// Another volume is mounted where the token belongs; it is left alone.
-    MountPathTaken {
-        /// The container.
-        container: &'a str,
-        /// The path.
-        path: Box<str>,
-    },
-    /// A volume of the token's name exists, and is no projected volume.
-    VolumeNameTaken {
-        /// The name.
-        volume: Box<str>,
-    },
-    /// A list of containers names one that does not exist.
-    NoSuchContainer {
-        /// The annotation's name without its prefix.
-        list: &'static str,
-        /// The name in the list.
-        container: Box<str>,
-    },
-}
-
-impl fmt::Display for Warning<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Annotation(warning) => warning.fmt(f),
-            Self::Value {
-                container,
-                written,
-                problem,
-            } => {
-                write!(
-                    f,
-                    "container {container}: AWS_STS_REGIONAL_ENDPOINTS=`{written}` is kept, but {}",
-                    problem.explain()
-                )
-            }
-            Self::LoneRegion {
-                container,
-                set,
-                missing,
-            } => write!(
-                f,
-                "container {container} sets {set} without {missing}, and some SDKs read only {missing}; set both"
-            ),
-            Self::StaticCredentials { container } => write!(
-                f,
-                "container {container} sets AWS_ACCESS_KEY_ID, which SDKs use instead of its service account's identity; remove it"
-            ),
-            Self::EnvFrom { container } => write!(
-                f,
-                "container {container} takes variables from envFrom; AWS_ variables among them are overridden by those written for its service account, set them in env to keep them"
-            ),
-            Self::MountPathTaken { container, path } => write!(
-                f,
-                "container {container} mounts another volume at {path}, where its token belongs; it is left as it is, make sure that the token is in it"
-            ),
-            Self::VolumeNameTaken { volume } => write!(
-                f,
-                "volume {volume} is not a projected volume, so the token will not be in it; rename it"
-            ),
-            Self::NoSuchContainer { list, container } => {
-                write!(
-                    f,
-                    "pod annotation {list} names `{container}`, which is no container of the pod; correct the name"
-                )
-            }
-        }
-    }
-}
-
-impl Warning<'_> {
-    /// Whether it is a remark for a check, not a warning: true of many sound pods, so that whoever creates one should
-    /// not be told each time.
-    #[must_use]
-    pub const fn is_remark(&self) -> bool {
-        matches!(self, Self::EnvFrom { .. })
     }
 }
 
@@ -217,7 +106,7 @@ impl<'a> Pod<'a> {
     pub fn service_account(&self) -> &str {
         self.spec
             .as_ref()
-            .and_then(|spec| spec.service_account_name.as_deref())
+            .map(|spec| spec.service_account())
             .unwrap_or_default()
     }
 
@@ -231,10 +120,7 @@ impl<'a> Pod<'a> {
         }
         let mut found = false;
         each_pair(labels, |key, _| {
-            let name = key
-                .strip_prefix(&*settings.annotation_prefix)
-                .and_then(|rest| rest.strip_prefix('/'));
-            found |= name == Some(SKIP_LABEL);
+            found |= is_skip_label(key, settings);
         })?;
         Ok(found)
     }
@@ -248,11 +134,17 @@ impl<'a> Pod<'a> {
     ) -> Result<Outcome<'_>, Error> {
         if !settings.compat.is_upstream() && self.has_skip_label(settings)? {
             return Ok(Outcome {
-                not_mutated: Some(NotMutated::SkipLabel),
+                unchanged: Some(Unchanged::SkipLabel),
                 ..Outcome::default()
             });
         }
-        run::Mutation::new(self, identity, settings)?.run(random)
+        match run::Mutation::new(self, identity, settings)? {
+            Some(mutation) => mutation.run(random),
+            None => Ok(Outcome {
+                unchanged: Some(Unchanged::AllContainersSkipped),
+                ..Outcome::default()
+            }),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod sts;
 
 pub use answer::{Answer, Call, Concern, Endpoint, Failure, Outcome, Reason, RegionSource, SignedCalls};
 pub use aws_config::{AwsConfig, AwsConfigError};
-pub use cure::{Cure, scope_cures};
+pub use cure::{Cure, Remedy, scope_cures};
 pub use environment::Environment;
 pub use family::{Certainty, Family, ParseSdkError, Release, Sdk, Version};
 pub use guess::{Guess, from_image, from_user_agent};

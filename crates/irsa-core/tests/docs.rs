@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use irsa_core::errors::{CATALOGUE, Check, Origin};
+use irsa_core::finding::Id;
 use irsa_core::presign::{Addressing, Predicted, PresignOptions, SignatureVersion, predict};
 use irsa_core::sdk::{
     BlastRadius, Call, Certainty, Code, Environment, Family, Outcome, ReadsVariable, Sdk, SignedCalls,
@@ -206,10 +207,10 @@ fn the_cures_of_the_scope_error_are_current() {
             .collect();
         let verdict = if most { "**yes**" } else { "no" };
         if exceptions.is_empty() {
-            writeln!(text, "| {} | {verdict} |", cure.what).unwrap();
+            writeln!(text, "| {} | {verdict} |", cure.remedy.what()).unwrap();
         } else {
             let but = exceptions.join(", ");
-            writeln!(text, "| {} | {verdict}, except in {but} |", cure.what).unwrap();
+            writeln!(text, "| {} | {verdict}, except in {but} |", cure.remedy.what()).unwrap();
         }
     }
     check("sdks.md", "cures", &text);
@@ -273,6 +274,15 @@ fn the_tables_of_presigned_forms_are_current() {
     }
     text.push_str("`?`: not tested.\n");
     check("presigned-urls.md", "forms", &text);
+}
+
+#[test]
+fn the_table_of_findings_is_current() {
+    let mut text = String::from("| id | severity | meaning |\n| --- | --- | --- |\n");
+    for id in Id::ALL {
+        writeln!(text, "| `{id}` | {} | {} |", id.severity(), id.describe()).unwrap();
+    }
+    check("status.md", "findings", &text);
 }
 
 #[test]

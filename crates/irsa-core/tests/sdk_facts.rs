@@ -591,7 +591,7 @@ mod explicit_global_endpoint {
                 &environment(Some("us-west-2"), Some("regional")),
                 GLOBAL,
             );
-            let verdicts: Vec<_> = cures.iter().map(|c| (c.id, c.works)).collect();
+            let verdicts: Vec<_> = cures.iter().map(|c| (c.remedy.id(), c.works)).collect();
             assert_eq!(
                 verdicts,
                 [
@@ -616,9 +616,27 @@ mod explicit_global_endpoint {
         let mut environment = environment(Some("us-west-2"), None);
         environment.endpoint_url = Some("https://sts.amazonaws.com".into());
         let cures = scope_cures(sdk("js-v3"), &environment, Code::default());
-        assert!(cures.iter().find(|c| c.id == "drop-endpoint").unwrap().works);
-        assert!(cures.iter().find(|c| c.id == "regional-url").unwrap().works);
-        assert!(!cures.iter().find(|c| c.id == "annotate-global").unwrap().works);
+        assert!(
+            cures
+                .iter()
+                .find(|c| c.remedy.id() == "drop-endpoint")
+                .unwrap()
+                .works
+        );
+        assert!(
+            cures
+                .iter()
+                .find(|c| c.remedy.id() == "regional-url")
+                .unwrap()
+                .works
+        );
+        assert!(
+            !cures
+                .iter()
+                .find(|c| c.remedy.id() == "annotate-global")
+                .unwrap()
+                .works
+        );
     }
 }
 

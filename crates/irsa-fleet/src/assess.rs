@@ -1,46 +1,27 @@
 //! One pod against the rules: what its containers carry, what they should, and what is wrong with it.
 //!
-//! Nothing here decides what a service account's choice is or where an SDK calls: `irsa_core` does. Here the answers
-//! are compared with what stands in the pod.
+//! Nothing here decides what a service account's choice is, what would be written for it or where an SDK calls:
+//! `irsa_core` does. Here its answers are put together for one pod.
 
 use std::sync::Arc;
 
 use irsa_core::{
-    annotations::{self, Names, Problem},
-    endpoint::{self, Capability, Choice, ChoiceSource, EnvValue as StsValue},
-    identity::{self, Identity, Method, NotMutated},
-    partition::Partition,
+    annotations,
+    endpoint::{Choice, EndpointType},
+    identity::{Identity, Method, NoIdentity},
+    mutation::{Difference, Origin},
+    pod::{Container, PodFacts, Value, is_skip_label},
     settings::Settings,
+    variable::Variable,
 };
 use jiff::Timestamp;
 
 use crate::{
-    directory::{Account, Directory},
+    directory::{Account, Decided, Directory},
     effective::{self, Answers, Families},
-    finding::{Finding, Id, Severity},
-    webhook::Flavor,
-    wire::{Container, EnvValue, Pod},
+    finding::{Fact, Finding, WhyStale, WhyUnmutated},
+    wire::Pod,
 };
-
-/// Variables of an identity, in the order in which webhooks write them.
-pub mod env {
-    /// The role to assume.
-    pub const ROLE_ARN: &str = "AWS_ROLE_ARN";
-    /// The file with the token.
-    pub const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
-    /// The region, for most SDKs.
-    pub const REGION: &str = "AWS_REGION";
-    /// The region, for boto3 and AWS CLI v1.
-    pub const DEFAULT_REGION: &str = "AWS_DEFAULT_REGION";
-    /// Half of a static credential.
-    pub const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
-    /// The session's name, which `irsa` can write.
-    pub const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
-    /// Where container credentials are asked for (EKS Pod Identity).
-    pub const CREDENTIALS_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-    /// The token for that.
-    pub const AUTHORIZATION_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-}
 
 /// What a container carries in `AWS_STS_REGIONAL_ENDPOINTS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +32,16 @@ pub enum Carries<'a> {
     Value(&'a str),
     /// A value from a ConfigMap, Secret or field, which the pod does not tell.
     Reference,
+}
+
+impl<'a> From<Option<Value<'a>>> for Carries<'a> {
+    fn from(value: Option<Value<'a>>) -> Self {
+        match value {
+            None => Self::Nothing,
+            Some(Value::Literal(text)) => Self::Value(text),
+            Some(Value::Reference) => Self::Reference,
+        }
+    }
 }
 
 /// One container that has an identity, or should have.
@@ -71,7 +62,7 @@ pub struct ContainerView<'a> {
 /// What is known about a pod.
 #[derive(Clone, Debug)]
 pub struct PodView<'a> {
-    /// What its service account chose; nothing if it has no role.
+    /// What its service account chose; nothing if it has no role, or if that is not known.
     pub choice: Option<Choice>,
     /// The role of its service account.
     pub role: Option<&'a str>,
@@ -87,29 +78,39 @@ pub struct PodView<'a> {
 
 /// Looks at one pod. `None` when neither it nor its service account has anything to do with AWS.
 pub fn pod<'a>(pod: &'a Pod<'a>, directory: &'a Directory, families: &Families) -> Option<PodView<'a>> {
-    let meta = &pod.metadata;
-    let namespace = &*meta.namespace;
+    let namespace = &*pod.metadata.namespace;
     let account_name = pod.service_account();
     let lookup = directory.lookup(namespace, account_name);
-    let lists = Lists::read(pod, directory);
-    let settings = directory.webhooks.settings_for(lists.record.is_some());
-    let identity = identity::resolve(&lookup, settings);
-    let has_any = pod
-        .spec
-        .containers
+    let facts = PodFacts::new(
+        &pod.spec,
+        pod.metadata.annotations.iter(),
+        &directory.webhooks.settings,
+    );
+    let worlds = directory.webhooks.possible(facts.annotations.record.is_some());
+    let identities: Result<Vec<_>, NoIdentity> = worlds
         .iter()
-        .chain(&pod.spec.init_containers)
-        .any(|container| has_identity(container) || container.env(endpoint::ENV).is_some());
-    if identity.is_err() && !has_any {
+        .map(|settings| Ok((irsa_core::identity::resolve(&lookup, settings)?, settings)))
+        .collect();
+    let has_any = pod.spec.all_containers().any(|(container, _)| {
+        container.has_identity() || container.value(Variable::StsRegionalEndpoints).is_some()
+    });
+    if identities.is_err() && !has_any {
         return None;
     }
     let node_region = directory
         .nodes
-        .get(&*pod.spec.node_name)
+        .get(pod.spec.node_name())
         .map(|node| &*node.region);
+    let (identity, settings) = match &identities {
+        Ok(known) => (known.first().map(|(identity, _)| *identity), worlds.first()),
+        Err(_) => (None, worlds.first()),
+    };
     let mut view = PodView {
-        choice: identity.as_ref().ok().map(|identity| identity.choice),
-        role: identity.as_ref().ok().and_then(role),
+        choice: match directory.decide_as(&lookup, worlds) {
+            Decided::Known(choice) => Some(choice),
+            Decided::Unknown(_) | Decided::NoIdentity(_) => None,
+        },
+        role: identity.as_ref().and_then(role),
         region: node_region,
         containers: Vec::new(),
         findings: Vec::new(),
@@ -117,24 +118,22 @@ pub fn pod<'a>(pod: &'a Pod<'a>, directory: &'a Directory, families: &Families) 
     };
     let mut subject = Subject {
         pod,
+        facts: &facts,
         directory,
         account: directory.account(namespace, account_name),
         account_name,
         identity,
-        lists,
-        settings,
+        no_role: identities.as_ref().err() == Some(&NoIdentity::NoRole),
+        settings: settings.unwrap_or(&directory.webhooks.settings),
         node_region,
         view: &mut view,
     };
-    subject.whole_pod();
-    for (container, init) in pod
-        .spec
-        .init_containers
-        .iter()
-        .map(|container| (container, true))
-        .chain(pod.spec.containers.iter().map(|container| (container, false)))
-    {
-        subject.container(container, init, families);
+    let unmutated = subject.whole_pod();
+    if let Ok(identities) = &identities {
+        subject.compare(identities);
+    }
+    for (container, init) in pod.spec.all_containers() {
+        subject.container(container, init, unmutated, families);
     }
     view.findings.sort();
     view.findings.dedup();
@@ -148,71 +147,25 @@ fn role<'a>(identity: &Identity<'a>) -> Option<&'a str> {
     }
 }
 
-fn has_identity(container: &Container<'_>) -> bool {
-    container.env(env::ROLE_ARN).is_some()
-        || container.env(env::TOKEN_FILE).is_some()
-        || container.env(env::CREDENTIALS_URI).is_some()
-}
-
-/// The lists of containers in a pod's annotations.
-struct Lists {
-    skip: Option<Names>,
-    include: Option<Names>,
-    record: Option<Choice>,
-}
-
-impl Lists {
-    fn read(pod: &Pod<'_>, directory: &Directory) -> Self {
-        let settings = &directory.webhooks.settings;
-        if pod.metadata.annotations.is_empty() {
-            return Self {
-                skip: None,
-                include: None,
-                record: None,
-            };
-        }
-        let read = annotations::pod(
-            &settings.annotation_prefix,
-            settings.compat.is_upstream(),
-            pod.metadata.annotations.iter(),
-        );
-        let record = format!("{}/{}", settings.annotation_prefix, annotations::RECORD);
-        Self {
-            skip: read.skip,
-            include: read.include,
-            record: pod
-                .metadata
-                .annotations
-                .get(&record)
-                .and_then(Choice::from_record),
-        }
-    }
-
-    fn excludes(&self, container: &str) -> bool {
-        self.skip.as_ref().is_some_and(|names| names.contains(container))
-            || self
-                .include
-                .as_ref()
-                .is_some_and(|names| !names.contains(container))
-    }
-}
-
 struct Subject<'s, 'a> {
     pod: &'a Pod<'a>,
+    facts: &'s PodFacts<'a>,
     directory: &'a Directory,
     account: Option<&'a Account>,
     account_name: &'a str,
-    identity: Result<Identity<'a>, NotMutated>,
-    lists: Lists,
-    /// The settings that the pod is held against.
+    /// What its service account is given under the likeliest settings; nothing if it has no role.
+    identity: Option<Identity<'a>>,
+    /// Whether the service account is known to have no role.
+    no_role: bool,
+    /// The likeliest settings.
     settings: &'a Settings,
     node_region: Option<&'a str>,
     view: &'s mut PodView<'a>,
 }
 
 impl<'a> Subject<'_, 'a> {
-    fn add(&mut self, finding: Finding) {
-        self.view.findings.push(finding);
+    fn add(&mut self, fact: Fact) {
+        self.view.findings.push(fact.into());
     }
 
     fn created(&self) -> Option<Timestamp> {
@@ -224,592 +177,282 @@ impl<'a> Subject<'_, 'a> {
         Some(self.created()? < changed?)
     }
 
-    fn whole_pod(&mut self) {
-        let pod = self.pod;
+    /// What is wrong with the pod as a whole, and whether it got no identity at all.
+    fn whole_pod(&mut self) -> bool {
         if self.account.is_none() && self.directory.accounts_complete {
-            self.add(Finding::new(
-                Id::ServiceAccountMissing,
-                format!(
-                    "service account {} does not exist any more: the pod's token cannot be renewed",
-                    self.account_name
-                ),
-                "create the service account again, or give the workload another one and recreate its pods",
-            ));
+            self.add(Fact::ServiceAccountMissing {
+                name: self.account_name.into(),
+            });
         }
-        for warning in annotations::pod(
-            &self.settings.annotation_prefix,
-            self.settings.compat.is_upstream(),
-            pod.metadata.annotations.iter(),
-        )
-        .warnings
-        {
-            self.add(of_annotation(&warning));
+        for warning in &self.facts.annotations.warnings {
+            self.view.findings.push(warning.clone().into());
         }
-        let Ok(identity) = &self.identity else { return };
-        let candidates = pod.spec.containers.iter().chain(&pod.spec.init_containers);
+        let Some(identity) = &self.identity else {
+            return false;
+        };
         let (mut wanted, mut without) = (0, 0);
-        for container in candidates.filter(|container| !self.lists.excludes(&container.name)) {
-            wanted += 1;
-            without += usize::from(!has_identity(container));
+        for (container, _) in self.pod.spec.all_containers() {
+            if self.facts.excluded(container.name()).is_none() {
+                wanted += 1;
+                without += usize::from(!container.has_identity());
+            }
         }
-        if wanted > 0 && without == wanted {
-            let what = match identity.method {
-                Method::WebIdentity { role_arn } => format!("its service account's role {role_arn}"),
-                Method::ContainerCredentials => "its Pod Identity credentials".to_owned(),
-            };
-            let (reason, cure) = self.why_unmutated();
-            // Where the webhook is not asked, the next pod would get nothing either.
-            self.view.stale = !self.pod.is_mirror()
-                && self
-                    .directory
-                    .webhook_asked(&self.pod.metadata.namespace, &self.pod.metadata);
-            self.add(Finding::new(
-                Id::UnmutatedPod,
-                format!("the pod got nothing of {what} and falls back to the role of its node: {reason}"),
-                cure,
-            ));
+        if wanted == 0 || without < wanted {
+            return false;
         }
+        let role = role(identity).map(Into::into);
+        let why = self.why_unmutated();
+        // Where the webhook is not asked, the next pod would get nothing either.
+        self.view.stale = !matches!(
+            why,
+            WhyUnmutated::Mirror | WhyUnmutated::SkipLabel { .. } | WhyUnmutated::Selectors
+        );
+        self.add(Fact::UnmutatedPod { role, why });
+        true
     }
 
-    fn why_unmutated(&self) -> (String, String) {
-        let recreate = || "recreate the pod: irsa rollout does it with its workload".to_owned();
+    fn why_unmutated(&self) -> WhyUnmutated {
         if self.pod.is_mirror() {
-            return (
-                "it is a static pod, which the API server does not let webhooks change".to_owned(),
-                "run it as a DaemonSet or Deployment, or write the variables into its manifest on the node"
-                    .to_owned(),
-            );
+            return WhyUnmutated::Mirror;
         }
         let webhooks = &self.directory.webhooks;
         if webhooks.installed.is_empty() && webhooks.unreadable.is_none() && !self.directory.version.is_eks()
         {
-            return (
-                "no webhook that injects identities is configured".to_owned(),
-                "install the webhook, then recreate the pod".to_owned(),
-            );
+            return WhyUnmutated::NoWebhook;
         }
-        if !self
-            .directory
-            .webhook_asked(&self.pod.metadata.namespace, &self.pod.metadata)
-        {
-            return (
-                "the selectors of the webhook configuration exclude it".to_owned(),
-                format!(
-                    "remove the label {}/{} from the pod's template, or change the selectors, then recreate the pod",
-                    self.settings.annotation_prefix,
-                    annotations::SKIP_LABEL
-                ),
-            );
-        }
-        match self.older_than(self.account.and_then(|account| account.role_changed)) {
-            Some(true) => (
-                "it was made before the service account got its role".to_owned(),
-                recreate(),
-            ),
-            _ => (
-                "the webhook was not asked, did not answer, or did not know the service account yet"
-                    .to_owned(),
-                "check the webhook with `irsa doctor`, then recreate the pod with `irsa rollout`".to_owned(),
-            ),
+        let meta = &self.pod.metadata;
+        let asked = self.directory.webhook_asked(&meta.namespace, meta);
+        let label = meta
+            .labels
+            .iter()
+            .find(|(key, _)| is_skip_label(key, self.settings));
+        match label {
+            Some((label, _)) if !asked || self.directory.of_manifests => {
+                WhyUnmutated::SkipLabel { label: label.into() }
+            }
+            _ if !asked => WhyUnmutated::Selectors,
+            _ => match self.older_than(self.account.and_then(|account| account.role_changed)) {
+                Some(true) => WhyUnmutated::OlderThanRole,
+                _ => WhyUnmutated::Unknown,
+            },
         }
     }
 
-    fn container(&mut self, container: &'a Container<'a>, init: bool, families: &Families) {
-        let has = has_identity(container);
-        let carries = match container.env(endpoint::ENV) {
-            None => Carries::Nothing,
-            Some(EnvValue::Literal(value)) => Carries::Value(value),
-            Some(EnvValue::Reference) => Carries::Reference,
+    /// Tells what is not what would be written now. Where the settings are not known for sure, only what differs
+    /// under all that are possible.
+    fn compare(&mut self, identities: &[(Identity<'a>, &'a Settings)]) {
+        let mut worlds = identities
+            .iter()
+            .map(|(identity, settings)| (identity.choice, self.facts.differences(identity, settings)));
+        let Some((choice, first)) = worlds.next() else {
+            return;
         };
-        if !has && carries == Carries::Nothing {
-            self.without_identity(container);
+        let others: Vec<_> = worlds.map(|(_, differences)| differences).collect();
+        let everywhere = |found: &Difference<'_, '_>| {
+            others.iter().all(|world| {
+                world.iter().any(|other| {
+                    std::ptr::eq(other.container, found.container) && other.variable == found.variable
+                })
+            })
+        };
+        for difference in first.iter().filter(|difference| everywhere(difference)) {
+            let fact = if difference.variable == Variable::RoleArn {
+                self.other_role(difference)
+            } else {
+                self.other_endpoint(difference, choice)
+            };
+            self.view
+                .findings
+                .push(Finding::of_container(fact, difference.container.name()));
+        }
+    }
+
+    /// Whether a variable of a container is its author's own, as far as that can be told. `changed` is when what
+    /// would be written last changed: a webhook wrote what was chosen when the pod was created.
+    fn is_own(&self, origin: Origin, changed: Option<Timestamp>) -> bool {
+        match origin {
+            Origin::Absent => false,
+            Origin::Author => true,
+            _ if self.directory.of_manifests => true,
+            Origin::Webhook => false,
+            Origin::Unclear => self.older_than(changed) != Some(true),
+        }
+    }
+
+    fn other_endpoint(&mut self, difference: &Difference<'_, '_>, choice: Choice) -> Fact {
+        let changed = self.account.and_then(|account| account.endpoint_changed);
+        let carried = match difference.carried {
+            Some(Value::Literal(text)) => Some(text.into()),
+            _ => None,
+        };
+        if self.is_own(difference.origin, changed) {
+            return Fact::SetInPod {
+                written: carried,
+                endpoint: choice.endpoint,
+            };
+        }
+        self.view.stale = true;
+        let record = self.facts.annotations.record;
+        let why = match (self.older_than(changed), record) {
+            (Some(true), _) => WhyStale::OlderThanChoice,
+            (_, Some(record)) if record != choice => WhyStale::OtherRecord,
+            (Some(false), _) => WhyStale::NewerThanChoice,
+            (None, _) => WhyStale::Unknown,
+        };
+        Fact::StalePod {
+            carried,
+            wanted: difference.wanted.map(Into::into),
+            choice,
+            why,
+        }
+    }
+
+    fn other_role(&mut self, difference: &Difference<'_, '_>) -> Fact {
+        let changed = self.account.and_then(|account| account.role_changed);
+        let written = match difference.carried {
+            Some(Value::Literal(text)) => Some(Box::from(text)),
+            _ => None,
+        };
+        let wanted = Box::from(difference.wanted.unwrap_or_default());
+        // A webhook would have written the role of that time: another one in a newer pod is the author's.
+        let own = self.is_own(difference.origin, changed)
+            || (difference.origin == Origin::Webhook && self.older_than(changed) == Some(false));
+        match written {
+            Some(carried) if !own => {
+                self.view.stale = true;
+                Fact::RoleChanged { carried, wanted }
+            }
+            written => Fact::RoleSetInPod { written, wanted },
+        }
+    }
+
+    fn container(&mut self, container: &'a Container<'a>, init: bool, unmutated: bool, families: &Families) {
+        let has = container.has_identity();
+        let value = container.value(Variable::StsRegionalEndpoints);
+        let name = container.name();
+        let excluded = self.facts.excluded(name).is_some();
+        if !has && value.is_none() {
+            if !unmutated && self.identity.is_some() && !excluded {
+                self.view
+                    .findings
+                    .push(Finding::of_container(Fact::UnmutatedContainer, name));
+            }
             return;
         }
-        let name = &*container.name;
-        let mut own = Vec::new();
-        self.value(container, carries, &mut own);
-        self.staleness(container, carries, &mut own);
-        self.identity_variables(container, &mut own);
-        if has && container.env(env::ACCESS_KEY_ID).is_some() {
-            own.push(Finding::new(
-                Id::StaticCredentials,
-                "AWS_ACCESS_KEY_ID is set, which SDKs use instead of the service account's identity",
-                "remove the static credentials from the pod's template",
-            ));
+        let audience = self.identity.map(|identity| identity.audience);
+        let mut facts = self
+            .facts
+            .problems(container, self.settings, audience, self.node_region);
+        let appended = container.is_appended(Variable::RoleArn);
+        if appended && value.is_some() && self.no_role && self.account.is_some() {
+            facts.push(Fact::RoleGone {
+                account: self.account_name.into(),
+            });
         }
-        self.regions(container, &mut own);
-        let web_identity = container.env(env::ROLE_ARN).is_some() || container.env(env::TOKEN_FILE).is_some();
-        let answers = if web_identity || carries != Carries::Nothing {
+        let changed = self.account.and_then(|account| account.endpoint_changed);
+        let origin = self
+            .facts
+            .origin(container, Variable::StsRegionalEndpoints, self.settings);
+        let own = if self.directory.of_manifests {
+            self.is_author_of(container)
+        } else {
+            self.is_own(origin, changed)
+        };
+        let web_identity = container.value(Variable::RoleArn).is_some()
+            || container.value(Variable::WebIdentityTokenFile).is_some();
+        let answers = if web_identity || value.is_some() {
             effective::of_container(container, families)
         } else {
             Arc::default()
         };
-        own.extend(answers.findings.iter().cloned());
+        if self.directory.of_manifests {
+            // In a template only what is chosen is written by the webhook.
+            let chosen = self
+                .identity
+                .and_then(|identity| identity.choice.written(self.settings.global_value));
+            for fact in &mut facts {
+                if let Fact::InvalidValue {
+                    written, injected, ..
+                } = fact
+                {
+                    *injected = chosen == Some(&**written);
+                }
+            }
+        }
+        facts.extend(answers.facts.iter().cloned().map(|fact| match fact {
+            Fact::UsesGlobal { sdks, variable, .. } => Fact::UsesGlobal {
+                sdks,
+                variable,
+                own_value: own,
+            },
+            fact => fact,
+        }));
         self.view
             .findings
-            .extend(own.into_iter().map(|finding| finding.of_container(name)));
-        if let Some(region) = container
-            .literal(env::REGION)
-            .or_else(|| container.literal(env::DEFAULT_REGION))
-            .filter(|region| !region.is_empty())
-        {
+            .extend(facts.into_iter().map(|fact| Finding::of_container(fact, name)));
+        if let Some(region) = container.region() {
             self.view.region = Some(region);
         }
-        let own = self.sets_it_itself(container, carries);
         self.view.containers.push(ContainerView {
             name,
             init,
-            carries,
+            carries: value.into(),
             own,
             answers,
         });
     }
 
-    fn without_identity(&mut self, container: &Container<'_>) {
-        let unmutated = self
-            .view
-            .findings
-            .iter()
-            .any(|finding| finding.id == Id::UnmutatedPod);
-        if unmutated || self.identity.is_err() || self.lists.excludes(&container.name) {
-            return;
-        }
-        self.add(
-            Finding::new(
-                Id::UnmutatedContainer,
-                "the container got no identity though its pod has one: it was probably added by a webhook that runs \
-                 after the identity webhook",
-                "set reinvocationPolicy: IfNeeded on the identity webhook's configuration, then recreate the pod; or \
-                 name the container in the pod annotation skip-containers if it needs none",
-            )
-            .of_container(&container.name),
-        );
+    /// Whether a template sets the variable itself: then it differs from what is chosen, or nothing would be written.
+    fn is_author_of(&self, container: &Container<'_>) -> bool {
+        self.view.findings.iter().any(|finding| {
+            matches!(finding.fact, Fact::SetInPod { .. })
+                && finding.container.as_deref() == Some(container.name())
+        })
     }
-
-    fn value(&mut self, container: &Container<'_>, carries: Carries<'_>, findings: &mut Vec<Finding>) {
-        let Carries::Value(written) = carries else { return };
-        let read = StsValue::read(written);
-        if let Some(problem) = read.problem {
-            findings.push(Finding::new(
-                Id::InvalidValue,
-                format!("{}={written:?}: {}", endpoint::ENV, problem.explain()),
-                if self.is_injected(container) {
-                    "set --global-endpoint-value=legacy on the webhook, then recreate the pod"
-                } else {
-                    "write `regional` or `legacy` in the pod's template, or remove the variable there"
-                },
-            ));
-        }
-    }
-
-    /// Whether the variable was put there by a webhook, as far as a pod shows it: webhooks append what they write,
-    /// so that no variable of the container itself follows.
-    fn is_injected(&self, container: &Container<'_>) -> bool {
-        if let Some(record) = self.lists.record {
-            let written = record.written(self.settings.global_value);
-            return written.is_some() && container.literal(endpoint::ENV) == written;
-        }
-        let injected = |name: &str| {
-            [
-                endpoint::ENV,
-                env::ROLE_ARN,
-                env::TOKEN_FILE,
-                env::REGION,
-                env::DEFAULT_REGION,
-                env::SESSION_NAME,
-                env::CREDENTIALS_URI,
-                env::AUTHORIZATION_TOKEN_FILE,
-            ]
-            .contains(&name)
-        };
-        let position = container.env.iter().rposition(|var| var.name == endpoint::ENV);
-        has_identity(container)
-            && position.is_some_and(|at| {
-                let mut after = container.env[at + 1..].iter().peekable();
-                after.peek().is_some() && after.all(|var| injected(&var.name))
-            })
-    }
-
-    /// Whether the value in the container is its own, as far as a pod shows it.
-    fn sets_it_itself(&self, container: &Container<'_>, carries: Carries<'_>) -> bool {
-        match carries {
-            Carries::Nothing => false,
-            Carries::Reference => true,
-            Carries::Value(_) => {
-                let older = self.older_than(self.account.and_then(|account| account.endpoint_changed));
-                !self.is_injected(container) && (self.lists.record.is_some() || older != Some(true))
-            }
-        }
-    }
-
-    fn staleness(&mut self, container: &Container<'_>, carries: Carries<'_>, findings: &mut Vec<Finding>) {
-        let settings = self.settings;
-        let (Ok(identity), Carries::Nothing | Carries::Value(_)) = (&self.identity, carries) else {
-            if carries != Carries::Nothing && self.identity.is_err() && has_identity(container) {
-                self.role_gone(findings);
-            }
-            return;
-        };
-        if !has_identity(container) {
-            return;
-        }
-        let choice = identity.choice;
-        let expected = choice.written(settings.global_value);
-        let carried = match carries {
-            Carries::Value(value) => Some(value),
-            _ => None,
-        };
-        if carried == expected || self.lists.excludes(&container.name) {
-            return;
-        }
-        let changed = self.account.and_then(|account| account.endpoint_changed);
-        let older = self.older_than(changed);
-        let recorded_differently = self
-            .lists
-            .record
-            .is_some_and(|record| record.source != ChoiceSource::Container && record != choice);
-        let shows = |value: Option<&str>| value.map_or("no value".to_owned(), |value| format!("`{value}`"));
-        if carried.is_some() && self.sets_it_itself(container, carries) {
-            findings.push(Finding::new(
-                Id::SetInPod,
-                format!(
-                    "the container sets {}={} itself, which wins over the choice {}",
-                    endpoint::ENV,
-                    carried.unwrap_or_default(),
-                    choice.endpoint
-                ),
-                "remove the variable from the pod's template if the service account is to decide",
-            ));
-            return;
-        }
-        // Without the webhook's own settings only a person's choice can be contradicted: a default is a guess.
-        if !choice.source.is_choice() && self.directory.webhooks.installed.is_empty() {
-            return;
-        }
-        self.view.stale = true;
-        let when = match (older, recorded_differently) {
-            (Some(true), _) => "it was made before the choice last changed",
-            (Some(false), false) => {
-                "though it was made after the choice last changed: the webhook did not follow it then"
-            }
-            (_, true) => "it was made under another choice",
-            (None, false) => "it was made under another choice, or the webhook did not follow it",
-        };
-        findings.push(Finding::new(
-            Id::StalePod,
-            format!(
-                "the pod carries {} where the choice {} ({}) writes {}: {when}",
-                shows(carried),
-                choice.endpoint,
-                choice.source,
-                shows(expected)
-            ),
-            "recreate the pod: irsa rollout does it with its workload",
-        ));
-    }
-
-    fn role_gone(&mut self, findings: &mut Vec<Finding>) {
-        if self.account.is_some() && self.identity == Err(NotMutated::NoRole) {
-            findings.push(Finding::new(
-                Id::StaleRole,
-                format!(
-                    "the pod carries an identity, but service account {} names no role any more",
-                    self.account_name
-                ),
-                "recreate the pod, or annotate the service account with its role again",
-            ));
-        }
-    }
-
-    fn identity_variables(&mut self, container: &Container<'_>, findings: &mut Vec<Finding>) {
-        let role = container.env(env::ROLE_ARN);
-        let token = container.env(env::TOKEN_FILE);
-        match (role, token) {
-            (Some(_), None) | (None, Some(_)) => {
-                let (set, missing) = if role.is_some() {
-                    (env::ROLE_ARN, env::TOKEN_FILE)
-                } else {
-                    (env::TOKEN_FILE, env::ROLE_ARN)
-                };
-                findings.push(Finding::new(
-                    Id::HalfIdentity,
-                    format!("{set} is set without {missing}, so SDKs look for credentials elsewhere"),
-                    format!("remove {set} from the pod's template so that the webhook writes both, then recreate the pod"),
-                ));
-            }
-            _ => {}
-        }
-        if let Some(EnvValue::Literal(role)) = role {
-            self.role_value(role, container, findings);
-        }
-        if let Some(EnvValue::Literal(file)) = token {
-            self.token_file(file, container, findings);
-        }
-    }
-
-    fn role_value(&mut self, carried: &str, container: &Container<'_>, findings: &mut Vec<Finding>) {
-        match irsa_core::arn::RoleArn::parse(carried) {
-            Err(error) => findings.push(Finding::new(
-                Id::BadRoleArn,
-                format!(
-                    "{}=`{carried}` cannot be the ARN of a role: {error}",
-                    env::ROLE_ARN
-                ),
-                "correct the annotation role-arn of the service account, then recreate the pod",
-            )),
-            Ok(arn) => {
-                let region = container
-                    .literal(env::REGION)
-                    .or_else(|| container.literal(env::DEFAULT_REGION))
-                    .filter(|region| !region.is_empty())
-                    .or(self.node_region);
-                if let Some(region) = region {
-                    let partition = Partition::of_region(region).name();
-                    if partition != arn.partition {
-                        findings.push(Finding::new(
-                            Id::RolePartition,
-                            format!(
-                                "the role is of partition {} but region {region} is of {partition}: STS there refuses it",
-                                arn.partition
-                            ),
-                            format!("use a role of an account in partition {partition}"),
-                        ));
-                    }
-                }
-            }
-        }
-        if let Some(wanted) = self.view.role
-            && wanted != carried
-            && !self.lists.excludes(&container.name)
-        {
-            self.view.stale = true;
-            findings.push(Finding::new(
-                Id::StaleRole,
-                format!("the pod carries role {carried}, its service account names {wanted}"),
-                "recreate the pod: irsa rollout does it with its workload",
-            ));
-        }
-    }
-
-    fn token_file(&mut self, file: &str, container: &Container<'_>, findings: &mut Vec<Finding>) {
-        // The deepest mount that is a directory above the file provides it.
-        let mount = container
-            .volume_mounts
-            .iter()
-            .filter_map(|mount| {
-                let path = mount.mount_path.trim_end_matches('/');
-                let rest = file.strip_prefix(path)?;
-                rest.starts_with('/').then(|| (path.len(), mount, &rest[1..]))
-            })
-            .max_by_key(|(length, ..)| *length);
-        let Some((_, mount, below)) = mount else {
-            findings.push(Finding::new(
-                Id::TokenFileMissing,
-                format!("{}={file}, but no volume is mounted above that path", env::TOKEN_FILE),
-                "remove the variable from the pod's template so that the webhook writes it with its volume, then \
-                 recreate the pod",
-            ));
-            return;
-        };
-        let volume = self
-            .pod
-            .spec
-            .volumes
-            .iter()
-            .find(|volume| *volume.name == *mount.name);
-        let Some(projected) = volume.and_then(|volume| volume.projected.as_ref()) else {
-            // A volume of another kind may hold a token that something else refreshes; nothing can be told about it.
-            if volume.is_none() {
-                findings.push(Finding::new(
-                    Id::TokenFileMissing,
-                    format!(
-                        "{}={file}, but volume {} does not exist in the pod",
-                        env::TOKEN_FILE,
-                        mount.name
-                    ),
-                    "recreate the pod so that the webhook adds the volume",
-                ));
-            }
-            return;
-        };
-        let token = projected
-            .sources
-            .iter()
-            .filter_map(|source| source.service_account_token.as_ref())
-            .find(|token| *token.path == *below);
-        let Some(token) = token else {
-            findings.push(Finding::new(
-                Id::TokenFileMissing,
-                format!(
-                    "{}={file}, but volume {} holds no token at `{below}`",
-                    env::TOKEN_FILE,
-                    mount.name
-                ),
-                "recreate the pod so that variable and volume agree; check the webhook's --token-mount-path",
-            ));
-            return;
-        };
-        if let Ok(identity) = &self.identity
-            && !identity.audience.is_empty()
-            && token.audience.as_deref() != Some(identity.audience)
-        {
-            let carried = token.audience.as_deref().unwrap_or("the API server's own");
-            findings.push(Finding::new(
-                Id::TokenAudience,
-                format!(
-                    "the token is for audience {carried}, the service account wants {}: STS answers \"Incorrect token audience\" \
-                     unless the identity provider lists both",
-                    identity.audience
-                ),
-                "recreate the pod, or correct the audience annotation or the webhook's --token-audience",
-            ));
-        }
-    }
-
-    fn regions(&mut self, container: &Container<'_>, findings: &mut Vec<Finding>) {
-        if container.env_from {
-            // Either variable may come from there.
-            return;
-        }
-        let region = container.env(env::REGION);
-        let default_region = container.env(env::DEFAULT_REGION);
-        match (region, default_region) {
-            (Some(_), None) => findings.push(Finding::new(
-                Id::LoneAwsRegion,
-                "AWS_REGION is set without AWS_DEFAULT_REGION, the only one that boto3 and AWS CLI v1 read: they call \
-                 the global endpoint even where regional was chosen",
-                "set both in the pod's template, or none so that the webhook writes both",
-            )),
-            (None, Some(_)) => findings.push(Finding::new(
-                Id::LoneAwsDefaultRegion,
-                "AWS_DEFAULT_REGION is set without AWS_REGION, the only one that the JavaScript and Go v1 SDKs read: \
-                 they fail, or call the global endpoint",
-                "set both in the pod's template, or none so that the webhook writes both",
-            )),
-            (None, None) => findings.push(Finding::new(
-                Id::NoRegion,
-                "no region is set: boto3 and Go v1 call the global endpoint even where regional was chosen, and the \
-                 JavaScript, Rust and Go v2 SDKs fail",
-                "set --aws-default-region on the webhook, or AWS_REGION and AWS_DEFAULT_REGION in the pod's template",
-            )),
-            (Some(EnvValue::Literal(a)), Some(EnvValue::Literal(b))) if a != b => findings.push(Finding::new(
-                Id::RegionsDiffer,
-                format!(
-                    "AWS_REGION={a} and AWS_DEFAULT_REGION={b}: boto3 and AWS CLI v1 follow the second, all other SDKs the first"
-                ),
-                "set both to the same region in the pod's template",
-            )),
-            (Some(EnvValue::Literal(set)), Some(EnvValue::Literal(_))) => {
-                if let Some(node) = self.node_region.filter(|node| *node != set && !set.is_empty()) {
-                    findings.push(Finding::new(
-                        Id::OtherRegion,
-                        format!("the region {set} is set, but the pod's node is in {node}"),
-                        format!("set {node}, unless the pod is meant to work on another region"),
-                    ));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The finding for a warning of the core about an annotation.
-pub fn of_annotation(warning: &annotations::Warning) -> Finding {
-    let text = warning.to_string();
-    let (id, cure) = match &warning.problem {
-        Problem::Misspelt { meant } => (
-            Id::MisspeltAnnotation,
-            format!("rename the annotation to {meant}"),
-        ),
-        Problem::OtherTool { meant } => (Id::MisspeltAnnotation, format!("use the annotation {meant}")),
-        Problem::WrongObject { belongs } => (
-            Id::MisspeltAnnotation,
-            format!("remove it here and write it as {belongs}"),
-        ),
-        Problem::RoleArn(_) => (
-            Id::BadRoleArn,
-            "correct the ARN, then recreate the pods".to_owned(),
-        ),
-        Problem::NotABoolean => (
-            Id::InvalidAnnotation,
-            "write `true` for the regional endpoint or `false` for the global one; `irsa set` does it"
-                .to_owned(),
-        ),
-        _ => (Id::InvalidAnnotation, "correct or remove it".to_owned()),
-    };
-    // The sentence ends with its own hint after a semicolon or a question; the cure is shown apart.
-    let message = text
-        .split("; ")
-        .next()
-        .unwrap_or(&text)
-        .trim_end_matches('?')
-        .to_owned();
-    let message = message
-        .split_once(": did you mean")
-        .map_or(message.clone(), |(before, _)| before.to_owned());
-    Finding::new(id, message, cure)
 }
 
 /// Findings about a service account itself, whether or not it has pods.
 pub fn account(directory: &Directory, namespace: &str, name: &str) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = Vec::new();
     let Some(account) = directory.account(namespace, name) else {
         return findings;
     };
     let Some(read) = &account.annotations else {
         return findings;
     };
-    findings.extend(read.warnings().iter().map(of_annotation));
-    if let (Some(platform), true) = (
-        directory.version.platform(platform_of(directory)),
-        read.endpoint().is_some(),
-    ) && platform.capability() == Capability::GlobalOnly
-    {
-        findings.push(Finding::new(
-            Id::ClusterTooOld,
-            format!("the annotation has no effect: {platform} is too old to choose and uses the global endpoint only"),
-            "upgrade the cluster; every version that EKS still supports may choose",
-        ));
-    }
-    if let (Some(irsa_core::endpoint::EndpointType::Global), Some(Flavor::Eks | Flavor::Upstream) | None) = (
-        read.endpoint(),
-        directory.webhooks.installed.first().map(|webhook| webhook.flavor),
-    ) && directory.webhooks.settings.compat.is_upstream()
-        && (directory.version.is_eks() || !directory.webhooks.installed.is_empty())
-    {
-        findings.push(
-            Finding::new(
-                Id::InvalidAnnotation,
-                "`false` only leaves the variable out with this webhook: SDKs released since 2025-07-31 call the regional \
-                 endpoint all the same",
-                "write AWS_STS_REGIONAL_ENDPOINTS=legacy in the pod's template where the global endpoint is really needed",
-            )
-            .weighing(Severity::Info),
-        );
-    }
-    if read.endpoint().is_some()
-        && identity::resolve(&directory.lookup(namespace, name), &directory.webhooks.settings)
-            == Err(NotMutated::NoRole)
-    {
-        findings.push(
-            Finding::new(
-                Id::InvalidAnnotation,
-                "the endpoint is chosen, but the service account names no role: webhooks write neither",
-                "annotate it with role-arn, or remove the annotation",
-            )
-            .weighing(Severity::Info),
-        );
+    findings.extend(read.warnings().iter().cloned().map(Finding::from));
+    let webhooks = &directory.webhooks;
+    let key = || -> Box<str> {
+        format!(
+            "{}/{}",
+            webhooks.settings.annotation_prefix,
+            annotations::STS_REGIONAL_ENDPOINTS
+        )
+        .into()
+    };
+    if let Some(chosen) = read.endpoint() {
+        match directory.decide(namespace, name) {
+            Decided::NoIdentity(NoIdentity::NoRole) => {
+                findings.push(Fact::ChoiceWithoutRole { key: key() }.into());
+            }
+            Decided::Known(Choice {
+                source: irsa_core::endpoint::ChoiceSource::PlatformTooOld,
+                ..
+            }) => {
+                if let Some(platform) = webhooks.settings.platform {
+                    findings.push(Fact::ClusterTooOld { key: key(), platform }.into());
+                }
+            }
+            _ => {}
+        }
+        // Where the webhook is not known, nothing is said of what it leaves out.
+        let mutates = directory.version.is_eks() || !webhooks.installed.is_empty() || directory.of_manifests;
+        if chosen == EndpointType::Global && webhooks.settings.compat.is_upstream() && mutates {
+            findings.push(Fact::GlobalOmitted { key: key() }.into());
+        }
     }
     findings.sort();
     findings
-}
-
-fn platform_of(directory: &Directory) -> Option<u16> {
-    directory
-        .webhooks
-        .settings
-        .platform
-        .and_then(|platform| platform.eks)
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use irsa_core::{
-    annotations,
     endpoint::Choice,
-    identity::{self, ConfigMap},
-    mutation::{self, Outcome, Warning},
+    identity::{self, ConfigMap, Identity, NoIdentity},
+    mutation,
+    pod::{Pod, is_skip_label},
+    settings::Settings,
 };
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
@@ -15,7 +16,7 @@ use crate::{
     assess,
     directory::Directory,
     effective::{Answers, Families},
-    finding::{Finding, Id, Severity},
+    finding::{Fact, Finding, Id},
     manifests::Document,
     webhook::{SettingsSource, Version, Webhooks},
     wire,
@@ -93,6 +94,7 @@ pub fn check(documents: &[Document], options: &Options) -> Report {
         Version::default(),
     );
     directory.webhooks.unreadable = Some("manifests are checked without a cluster".to_owned());
+    directory.of_manifests = true;
     let mut report = Report {
         workloads: Vec::new(),
         findings: Vec::new(),
@@ -171,63 +173,65 @@ fn of_account(
         .as_str()
         .filter(|namespace| !namespace.is_empty())
         .unwrap_or(&options.namespace);
-    for finding in assess::account(directory, namespace, name) {
-        let line = line_of_annotation(document, &finding);
-        report.findings.push(Located {
-            document: index,
-            line,
-            finding,
-        });
-    }
-    report.findings.extend(unquoted(index, document));
+    let findings = assess::account(directory, namespace, name);
+    report.findings.extend(located(index, document, findings));
+    report
+        .findings
+        .extend(located(index, document, unquoted(document)));
 }
 
 fn of_namespace(index: usize, document: &Document, directory: &Directory, report: &mut Report) {
     let name = document.object["metadata"]["name"].as_str().unwrap_or_default();
     if let Some(facts) = directory.namespaces.get(name) {
-        for warning in &facts.warnings {
-            let finding = assess::of_annotation(warning);
-            report.findings.push(Located {
-                document: index,
-                line: document.line_of(&[&warning.key]),
-                finding,
-            });
-        }
+        let findings = facts.warnings.iter().cloned().map(Finding::from);
+        report.findings.extend(located(index, document, findings));
     }
-    report.findings.extend(unquoted(index, document));
+    report
+        .findings
+        .extend(located(index, document, unquoted(document)));
 }
 
 /// Annotations that YAML does not read as text: the API server refuses the whole object.
-fn unquoted(index: usize, document: &Document) -> Vec<Located> {
-    let Some(annotations) = document.object["metadata"]["annotations"].as_object() else {
-        return Vec::new();
-    };
+fn unquoted(document: &Document) -> Vec<Finding> {
+    let annotations = document.object["metadata"]["annotations"].as_object();
     annotations
-        .iter()
+        .into_iter()
+        .flatten()
         .filter(|(_, value)| matches!(value, Value::Bool(_) | Value::Number(_)))
-        .map(|(key, value)| Located {
-            document: index,
-            line: document.line_of(&[key]),
-            finding: Finding::new(
-                Id::UnquotedAnnotation,
-                format!("annotation {key}: {value} is not text, and the API server refuses the object"),
-                format!("write {key}: \"{value}\""),
-            ),
+        .map(|(key, value)| {
+            Finding::from(Fact::UnquotedAnnotation {
+                key: key.as_str().into(),
+                value: value.to_string().into(),
+            })
         })
         .collect()
 }
 
-/// The line of the annotation that a finding names.
-fn line_of_annotation(document: &Document, finding: &Finding) -> usize {
-    let key = finding
-        .message
-        .split_whitespace()
-        .map(|word| word.trim_end_matches([':', ',']))
-        .find(|word| word.contains('/') && document.text.contains(word));
-    match key {
-        Some(key) => document.line_of(&[key]),
-        None => document.line_of(&[annotations::STS_REGIONAL_ENDPOINTS]),
+fn located(
+    index: usize,
+    document: &Document,
+    findings: impl IntoIterator<Item = Finding>,
+) -> impl Iterator<Item = Located> {
+    findings.into_iter().map(move |finding| Located {
+        document: index,
+        line: line_of(document, &finding),
+        finding,
+    })
+}
+
+/// The line that a finding is about: that of its annotation, of its variable in its container, or of its container.
+fn line_of(document: &Document, finding: &Finding) -> usize {
+    if let Some(key) = finding.fact.annotation() {
+        return document.line_of(&[key]);
     }
+    let Some(container) = finding.container.as_deref() else {
+        return document.line;
+    };
+    finding
+        .fact
+        .variable()
+        .and_then(|variable| document.line_of_variable(container, variable.as_str()))
+        .unwrap_or_else(|| document.line_of(&["name:", container]))
 }
 
 /// The pod that a workload would make: of a Pod itself, of the template of anything else that has one.
@@ -277,44 +281,35 @@ fn workload(index: usize, document: &Document, options: &Options, directory: &Di
         pod["spec"]["serviceAccountName"] = json!(account);
     }
     let lookup = directory.lookup(&namespace, &account);
-    let settings = &options.settings;
-    let resolved = identity::resolve(&lookup, settings);
-    let mut findings = Vec::new();
+    let resolved = identity::resolve(&lookup, &options.settings);
+    let mut findings = BTreeSet::new();
     let mut unchanged = None;
     match &resolved {
-        Ok(identity) => {
-            let text = pod.to_string();
-            match mutate(&text, identity, settings) {
-                Ok((mutated, outcome)) => {
-                    unchanged = outcome.not_mutated.map(|why| why.reason());
-                    findings.extend(outcome.warnings.iter().filter_map(of_warning));
-                    pod = mutated;
-                }
-                Err(message) => findings.push(Finding::new(
-                    Id::SdkError,
-                    format!("the pod cannot be read as the webhook reads it: {message}"),
-                    "correct the template",
-                )),
+        Ok(identity) => match mutate(&pod.to_string(), identity, &options.settings) {
+            Ok(mutated) => {
+                unchanged = mutated.unchanged;
+                findings.extend(mutated.warnings);
+                pod = mutated.pod;
             }
-        }
+            Err(error) => {
+                findings.insert(Fact::UnreadablePod { error: error.into() }.into());
+            }
+        },
         Err(why) => {
             unchanged = Some(why.reason());
-            if named && directory.account(&namespace, &account).is_none() {
-                findings.push(
-                    Finding::new(
-                        Id::ServiceAccountMissing,
-                        format!("service account {namespace}/{account} is not in the input, so what it chooses is not known"),
-                        "check it together with its workloads, or expect it in the cluster",
-                    )
-                    .weighing(Severity::Info),
-                );
+            if named && *why == NoIdentity::ServiceAccountUnknown {
+                let fact = Fact::ServiceAccountNotInInput {
+                    namespace: namespace.as_str().into(),
+                    name: account.as_str().into(),
+                };
+                findings.insert(fact.into());
             }
         }
     }
-    let choice = resolved.as_ref().ok().map(|identity| identity.choice);
     let mut answers = Vec::new();
     // Values of the wrong type make a pod unreadable here as they do in the API server.
-    match wire::Pod::deserialize(&pod) {
+    let text = pod.to_string();
+    match serde_json::from_str::<wire::Pod<'_>>(&text) {
         Ok(read) => {
             if let Some(view) = assess::pod(&read, directory, &options.families) {
                 answers.extend(
@@ -325,150 +320,66 @@ fn workload(index: usize, document: &Document, options: &Options, directory: &Di
                 findings.extend(view.findings);
             }
         }
-        Err(error) => findings.push(Finding::new(
-            Id::SdkError,
-            format!("the template is no pod: {error}"),
-            "correct the template",
-        )),
-    }
-    for finding in &mut findings {
-        // Nothing in a template can be left over from another choice: what the webhook did not write, people did.
-        if finding.id == Id::StalePod {
-            finding.id = Id::SetInPod;
-            finding.severity = Id::SetInPod.severity();
-            finding.message = format!(
-                "the container sets {} itself, which wins over the choice {}",
-                irsa_core::endpoint::ENV,
-                choice.map_or("", |choice| choice.endpoint.as_str())
-            );
-            "remove the variable from the template if the service account is to decide"
-                .clone_into(&mut finding.cure);
+        Err(error) => {
+            let error = error.to_string().into();
+            findings.insert(Fact::UnreadablePod { error }.into());
         }
     }
-    // Without a region nothing can be said about endpoints: the webhook of EKS fills in its own.
-    let region_known = settings.region.is_some();
-    findings.retain(|finding| {
-        region_known
-            || !matches!(finding.id, Id::NoRegion | Id::UsesGlobal | Id::SdkError)
-            || finding.message.contains("pod")
-    });
-    let findings: BTreeSet<Finding> = findings.into_iter().collect();
+    if options.settings.region.is_none() {
+        // Without a region nothing can be said about endpoints: the webhook of EKS fills in its own.
+        findings.retain(|finding| !matches!(finding.id(), Id::NoRegion | Id::UsesGlobal | Id::SdkError));
+    }
     Some(Checked {
         document: index,
         title: document.title(),
         namespace,
         service_account: account,
-        choice,
+        choice: resolved.as_ref().ok().map(|identity| identity.choice),
         unchanged,
         answers,
-        findings: findings
-            .into_iter()
-            .map(|finding| Located {
-                document: index,
-                line: line_in_template(document, &finding),
-                finding,
-            })
-            .collect(),
+        findings: located(index, document, findings).collect(),
         pod,
     })
 }
 
-fn mutate(
-    text: &str,
-    identity: &identity::Identity<'_>,
-    settings: &irsa_core::settings::Settings,
-) -> Result<(Value, OwnedOutcome), String> {
-    let pod = mutation::Pod::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+/// A pod as the webhook would make it.
+struct Mutated {
+    pod: Value,
+    unchanged: Option<&'static str>,
+    warnings: Vec<Finding>,
+}
+
+fn mutate(text: &str, identity: &Identity<'_>, settings: &Settings) -> Result<Mutated, String> {
+    let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    // The selectors of every webhook's configuration exclude such pods.
+    let labels = value["metadata"]["labels"].as_object();
+    if labels.is_some_and(|labels| labels.keys().any(|key| is_skip_label(key, settings))) {
+        return Ok(Mutated {
+            pod: value,
+            unchanged: Some(mutation::Unchanged::SkipLabel.reason()),
+            warnings: Vec::new(),
+        });
+    }
+    let pod = Pod::parse(text.as_bytes()).map_err(|error| error.to_string())?;
     // The spread of validity times that the number decides is of no interest here.
-    let outcome: Outcome<'_> = pod
+    let outcome = pod
         .patch(identity, settings, 0)
         .map_err(|error| error.to_string())?;
-    let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if !outcome.patch.is_empty() {
         let patch: json_patch::Patch =
             serde_json::from_slice(&outcome.patch).map_err(|error| error.to_string())?;
         json_patch::patch(&mut value, &patch).map_err(|error| error.to_string())?;
     }
-    let owned = OwnedOutcome {
-        not_mutated: outcome.not_mutated,
+    Ok(Mutated {
+        pod: value,
+        unchanged: outcome.unchanged.map(mutation::Unchanged::reason),
+        // Those of the service account are told of the service account.
         warnings: outcome
             .warnings
-            .iter()
-            .map(|warning| (kind_of(warning), warning.to_string(), container_of(warning)))
+            .into_iter()
+            .filter(|finding| !matches!(finding.fact, Fact::Annotation(_)))
             .collect(),
-    };
-    Ok((value, owned))
-}
-
-/// What is kept of an outcome once the pod that it borrows from is gone.
-struct OwnedOutcome {
-    not_mutated: Option<identity::NotMutated>,
-    warnings: Vec<(Option<Id>, String, Option<String>)>,
-}
-
-/// The id under which a warning of the mutation is told; nothing for those that the assessment tells by itself.
-const fn kind_of(warning: &Warning<'_>) -> Option<Id> {
-    match warning {
-        Warning::Annotation(_)
-        | Warning::Value { .. }
-        | Warning::LoneRegion { .. }
-        | Warning::StaticCredentials { .. } => None,
-        Warning::EnvFrom { .. } => Some(Id::EnvFrom),
-        Warning::MountPathTaken { .. } | Warning::VolumeNameTaken { .. } => Some(Id::TokenPlaceTaken),
-        Warning::NoSuchContainer { .. } => Some(Id::NoSuchContainer),
-    }
-}
-
-fn container_of(warning: &Warning<'_>) -> Option<String> {
-    match warning {
-        Warning::EnvFrom { container } | Warning::MountPathTaken { container, .. } => {
-            Some((*container).to_owned())
-        }
-        _ => None,
-    }
-}
-
-fn of_warning((id, text, container): &(Option<Id>, String, Option<String>)) -> Option<Finding> {
-    let id = (*id)?;
-    // The core's sentences carry their cure after the last `;` or `,`.
-    let (message, cure) = text
-        .rsplit_once("; ")
-        .or_else(|| text.rsplit_once(", "))
-        .unwrap_or((text, "correct the template"));
-    let message = match container {
-        Some(container) => message
-            .strip_prefix(&format!("container {container} "))
-            .unwrap_or(message),
-        None => message,
-    };
-    let finding = Finding::new(id, message, cure);
-    Some(match container {
-        Some(container) => finding.of_container(container),
-        None => finding,
     })
-}
-
-/// The line that a finding about a template is about: that of the variable it names, else of its container.
-fn line_in_template(document: &Document, finding: &Finding) -> usize {
-    let variable = [
-        "AWS_STS_REGIONAL_ENDPOINTS",
-        "AWS_ENDPOINT_URL_STS",
-        "AWS_ENDPOINT_URL",
-        "AWS_DEFAULT_REGION",
-        "AWS_REGION",
-        "AWS_USE_FIPS_ENDPOINT",
-        "AWS_USE_DUALSTACK_ENDPOINT",
-        "AWS_ROLE_ARN",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_ACCESS_KEY_ID",
-    ]
-    .into_iter()
-    .find(|variable| finding.message.contains(variable) && document.text.contains(variable));
-    match (variable, &finding.container) {
-        (Some(variable), _) => document.line_of(&[variable]),
-        (None, Some(container)) => document.line_of(&["name:", container]),
-        (None, None) => document.line,
-    }
 }
 
 #[cfg(test)]
@@ -534,7 +445,7 @@ spec:
             .all()
             .map(|located| {
                 (
-                    located.finding.id.as_str(),
+                    located.finding.id().as_str(),
                     located.line,
                     located.finding.container.as_deref().unwrap_or("-"),
                 )

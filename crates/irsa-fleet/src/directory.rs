@@ -8,10 +8,13 @@ use std::{
 
 use irsa_core::{
     annotations,
-    endpoint::EndpointType,
-    identity::{self, ConfigMap, Entry, Known, Lookup},
+    endpoint::{Choice, ChoiceSource, EndpointType},
+    finding::WhyUnknown,
+    identity::{self, ConfigMap, Entry, Known, Lookup, NoIdentity},
     node,
+    pod::Value as Carried,
     settings::Settings,
+    variable::Variable,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -75,6 +78,29 @@ pub struct Directory {
     pub version: Version,
     /// What could not be read, and what is therefore not known.
     pub notes: Vec<String>,
+    /// Whether it was filled from manifests: pods in it are templates, in which everything is their author's.
+    pub of_manifests: bool,
+}
+
+/// What the pods of a service account are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// No identity, and why.
+    NoIdentity(NoIdentity),
+    /// This endpoint type.
+    Known(Choice),
+    /// It depends on something that the cluster does not tell.
+    Unknown(WhyUnknown),
+}
+
+impl Decided {
+    /// The choice, if it is known.
+    pub fn choice(self) -> Option<Choice> {
+        match self {
+            Self::Known(choice) => Some(choice),
+            Self::NoIdentity(_) | Self::Unknown(_) => None,
+        }
+    }
 }
 
 /// Which part of a cluster is looked at.
@@ -109,6 +135,7 @@ impl Directory {
             webhooks,
             version,
             notes: Vec::new(),
+            of_manifests: false,
         }
     }
 
@@ -167,6 +194,28 @@ impl Directory {
         directory.accounts = accounts?;
         directory.accounts_complete = true;
         Ok(directory)
+    }
+
+    /// What the pods of a service account are given: the one answer that every command shows.
+    pub fn decide(&self, namespace: &str, name: &str) -> Decided {
+        self.decide_as(&self.lookup(namespace, name), self.webhooks.possible(false))
+    }
+
+    /// The same for anything looked up, under each of these settings.
+    pub fn decide_as(&self, lookup: &Lookup<'_>, possible: &[Settings]) -> Decided {
+        let mut decided: Option<Decided> = None;
+        for settings in possible {
+            let here = match identity::resolve(lookup, settings) {
+                Ok(identity) => Decided::Known(identity.choice),
+                Err(why) => Decided::NoIdentity(why),
+            };
+            match decided {
+                None => decided = Some(here),
+                Some(known) if known == here => {}
+                Some(_) => return Decided::Unknown(self.webhooks.why_unknown()),
+            }
+        }
+        decided.unwrap_or(Decided::NoIdentity(NoIdentity::ServiceAccountUnknown))
     }
 
     /// What is known about a service account.
@@ -235,6 +284,73 @@ impl Directory {
             },
             |key| pod.labels.get(key),
         )
+    }
+
+    /// Learns what is not known of the webhook's settings from a page of pods: the newest that shows something counts,
+    /// and a record before what a pod carries.
+    pub fn learn(&mut self, pods: &[wire::Pod<'_>]) {
+        if !self.webhooks.may_learn() {
+            return;
+        }
+        let key = format!(
+            "{}/{}",
+            self.webhooks.settings.annotation_prefix,
+            annotations::RECORD
+        );
+        let mut record: Option<(bool, &str, Choice)> = None;
+        let mut carried: Option<(bool, &str, Option<EndpointType>, Option<&str>)> = None;
+        for pod in pods {
+            // RFC 3339 in the form that API servers write sorts as text.
+            let made = pod.metadata.creation_timestamp.as_deref().unwrap_or_default();
+            if let Some(here) = pod.metadata.annotations.get(&key).and_then(Choice::from_record) {
+                let of_default = !here.source.is_choice() || here.source == ChoiceSource::Flag;
+                if record.is_none_or(|(default, newest, _)| (of_default, made) >= (default, newest)) {
+                    record = Some((of_default, made, here));
+                }
+            } else if let Some((chosen, value)) = self.shown_by(pod)
+                && carried.is_none_or(|(default, newest, ..)| (chosen.is_none(), made) >= (default, newest))
+            {
+                carried = Some((chosen.is_none(), made, chosen, value));
+            }
+        }
+        if let Some((.., record)) = record {
+            self.webhooks.observe(record, &self.version);
+        } else if let Some((.., chosen, value)) = carried {
+            let value = value.map(str::to_owned);
+            self.webhooks
+                .observe_value(chosen, value.as_deref(), &self.version);
+        }
+    }
+
+    /// What a webhook gave to a pod, and what its service account had chosen then; nothing if the pod does not show it.
+    fn shown_by<'p>(&self, pod: &'p wire::Pod<'_>) -> Option<(Option<EndpointType>, Option<&'p str>)> {
+        let account = self.account(&pod.metadata.namespace, pod.service_account())?;
+        let created: Timestamp = pod.metadata.creation_timestamp.as_deref()?.parse().ok()?;
+        if account.endpoint_changed.is_some_and(|changed| created <= changed) {
+            return None;
+        }
+        let lookup = self.lookup(&pod.metadata.namespace, pod.service_account());
+        let chosen = account
+            .annotations
+            .as_ref()
+            .and_then(identity::ServiceAccount::endpoint);
+        if chosen.is_none() && (lookup.config_map.is_some() || lookup.namespace.is_some()) {
+            return None;
+        }
+        pod.spec.all_containers().find_map(|(container, _)| {
+            if !container.is_appended(Variable::WebIdentityTokenFile)
+                || !container.is_appended(Variable::RoleArn)
+            {
+                return None;
+            }
+            match container.value(Variable::StsRegionalEndpoints) {
+                None => Some((chosen, None)),
+                Some(Carried::Literal(value)) if container.is_appended(Variable::StsRegionalEndpoints) => {
+                    Some((chosen, Some(value)))
+                }
+                Some(_) => None,
+            }
+        })
     }
 
     /// Remembers a service account.

@@ -17,7 +17,7 @@ use crate::{
     cluster::{Cluster, Error},
     directory::{Directory, Scope},
     effective::Families,
-    finding::Severity,
+    finding::{CureFor, Fact, Severity, WhyUnknown},
     status::{self, Status},
     webhook::{Overrides, Version},
 };
@@ -188,6 +188,13 @@ fn platform(version: &Version, overrides: &Overrides) -> Check {
         check.see("not EKS: every cluster may choose, and the flags of the webhook decide");
         return check;
     };
+    if let (true, Some((least, _))) = (platform.is_undecided(), platform.row()) {
+        let fact = Fact::ChoiceUnknown {
+            why: WhyUnknown::PlatformVersion { least },
+        };
+        check.wrong(Verdict::Unknown, fact.message(), fact.cure(CureFor::Cluster));
+        return check;
+    }
     let known = match platform.eks {
         Some(eks) => format!("eks.{eks}"),
         None => "an unknown platform version, taken as the current one (see --platform-version)".to_owned(),
@@ -310,6 +317,8 @@ mod tests {
         let version = |text: &str| Version {
             git_version: text.to_owned(),
         };
+        let check = platform(&version("v1.24.17-eks-1"), &Overrides::default());
+        assert_eq!(check.verdict, Verdict::Unknown);
         let check = platform(&version("v1.22.17-eks-1"), &Overrides::default());
         assert_eq!(check.verdict, Verdict::Fail);
         let check = platform(&version("v1.29.1-eks-1"), &Overrides::default());

@@ -9,15 +9,14 @@ use std::{
 };
 
 use irsa_core::{
-    endpoint,
-    partition::StsClass,
+    finding::Sdks,
+    partition::{GLOBAL_STS_HOST, StsClass},
+    pod::{Container, Value},
     sdk::{self, Answer, Call, Code, Concern, Environment, Outcome, Reason, Sdk, SignedCalls},
+    variable::Variable,
 };
 
-use crate::{
-    finding::{Finding, Id, Severity},
-    wire::{Container, EnvValue},
-};
+use crate::finding::Fact;
 
 /// Environments remembered at most: pods of a real cluster have a few dozen.
 const REMEMBERED: usize = 4096;
@@ -116,8 +115,8 @@ impl Effective {
 pub struct Answers {
     /// One for each SDK, in the core's order.
     pub effective: Vec<Effective>,
-    /// What is wrong, without the container's name.
-    pub findings: Vec<Finding>,
+    /// What is wrong.
+    pub facts: Vec<Fact>,
     /// Whether a variable that decides comes from elsewhere, so that the pod does not tell.
     pub unknown: bool,
 }
@@ -154,9 +153,9 @@ pub fn summary<'a>(effective: impl IntoIterator<Item = &'a Effective>) -> String
 
 /// Where the SDKs in `container` call.
 pub fn of_container(container: &Container<'_>, families: &Families) -> Arc<Answers> {
-    let written = match container.env(endpoint::ENV) {
-        Some(EnvValue::Literal(value)) => Some(value),
-        Some(EnvValue::Reference) => {
+    let written = match container.value(Variable::StsRegionalEndpoints) {
+        Some(Value::Literal(value)) => Some(value),
+        Some(Value::Reference) => {
             return Arc::new(Answers {
                 unknown: true,
                 ..Answers::default()
@@ -176,13 +175,14 @@ pub fn of_container_with(
     let mut unknown = false;
     let mut key = String::with_capacity(160);
     let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(6);
-    for name in Environment::NAMES {
-        let value = if name == endpoint::ENV {
+    for variable in Environment::VARIABLES {
+        let name = variable.as_str();
+        let value = if variable == Variable::StsRegionalEndpoints {
             written
         } else {
-            match container.env(name) {
-                Some(EnvValue::Literal(value)) => Some(value),
-                Some(EnvValue::Reference) => {
+            match container.value(variable) {
+                Some(Value::Literal(value)) => Some(value),
+                Some(Value::Reference) => {
                     unknown = true;
                     None
                 }
@@ -200,7 +200,7 @@ pub fn of_container_with(
     // A poisoned lock only means that another thread stopped between two lookups.
     let mut memory = families.memory.lock().unwrap_or_else(PoisonError::into_inner);
     let known = if families.selected.is_empty() {
-        known_image(&mut memory, &container.image)
+        known_image(&mut memory, container.image())
     } else {
         None
     };
@@ -244,105 +244,124 @@ fn answer(sdks: &[Sdk], environment: &Environment, unknown: bool) -> Answers {
         .collect();
     let effective: Vec<Effective> = answers.iter().map(Effective::of).collect();
     Answers {
-        findings: if unknown {
+        facts: if unknown {
             Vec::new()
         } else {
-            findings(&answers, environment)
+            facts(&answers, environment)
         },
         effective,
         unknown,
     }
 }
 
-/// The names of the SDKs for which `is` holds, or nothing.
-fn which(answers: &[Answer], is: impl Fn(&Answer) -> bool) -> Option<String> {
-    let names: Vec<String> = answers
+/// The SDKs for which `is` holds, or nothing.
+fn which(answers: &[Answer], is: impl Fn(&Answer) -> bool) -> Option<Sdks> {
+    let these: Box<[Sdk]> = answers
         .iter()
         .filter(|answer| is(answer))
-        .map(|answer| answer.sdk.to_string())
+        .map(|answer| answer.sdk)
         .collect();
-    match names.len() {
-        0 => None,
-        count if count == answers.len() && count > 1 => Some(format!("all {count} SDKs")),
-        count if count > 4 => Some(format!(
-            "{count} of {} SDKs ({}, …)",
-            answers.len(),
-            names[..3].join(", ")
-        )),
-        _ => Some(names.join(", ")),
+    (!these.is_empty()).then_some(Sdks {
+        these,
+        asked: answers.len(),
+    })
+}
+
+/// The variable by which an endpoint URL reached the SDK, if one decided.
+fn url_variable(reason: Reason) -> Option<Variable> {
+    match reason {
+        Reason::EndpointUrl => Some(Variable::EndpointUrl),
+        Reason::EndpointUrlSts => Some(Variable::EndpointUrlSts),
+        _ => None,
     }
 }
 
-fn findings(answers: &[Answer], environment: &Environment) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let class = |class: StsClass| move |answer: &Answer| answer.endpoint().is_some_and(|e| e.class == class);
-    if let Some(sdks) = which(answers, class(StsClass::Global)) {
-        findings.push(Finding::new(
-            Id::UsesGlobal,
-            format!("sts.amazonaws.com is called by {sdks}"),
-            "choose regional with `irsa set regional`, and see that both region variables are set",
-        ));
+fn facts(answers: &[Answer], environment: &Environment) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    // What counts is the host, whichever setting leads there.
+    let is_global = |answer: &Answer| {
+        answer.endpoint().is_some_and(|endpoint| {
+            endpoint
+                .host
+                .trim_end_matches('.')
+                .eq_ignore_ascii_case(GLOBAL_STS_HOST)
+        })
+    };
+    if let Some(sdks) = which(answers, is_global) {
+        let variable = answers
+            .iter()
+            .filter(|answer| is_global(answer))
+            .find_map(|answer| url_variable(answer.reason));
+        facts.push(Fact::UsesGlobal {
+            sdks,
+            variable,
+            own_value: false,
+        });
     }
-    if let Some(refused) = answers
-        .iter()
-        .find(|answer| matches!(answer.signed_calls, SignedCalls::Refused { .. }))
-    {
-        let host = refused.endpoint().map_or("", |endpoint| &endpoint.host);
-        let signed = refused.endpoint().map_or("", |endpoint| &endpoint.signing_region);
-        let cure = sdk::scope_cures(refused.sdk, environment, Code::default())
-            .into_iter()
-            .find(|cure| cure.works)
-            .map_or_else(
-                || "remove the endpoint URL".to_owned(),
-                |cure| cure.what.trim_end_matches('.').to_owned(),
-            );
-        findings.push(Finding::new(
-            Id::ExplicitGlobalEndpoint,
-            format!(
-                "{} names {host}, but calls are signed for {signed}: signed calls such as GetCallerIdentity answer {}, \
-                 whatever the service account is annotated with",
-                endpoint_variable(refused.reason),
-                SignedCalls::REFUSAL_CODE,
-            ),
-            cure,
-        ));
-    } else if let Some(custom) = answers.iter().find(|answer| class(StsClass::Custom)(answer)) {
-        findings.push(Finding::new(
-            Id::CustomEndpoint,
-            format!(
-                "{} sends STS calls to {}, whatever endpoint type is chosen",
-                endpoint_variable(custom.reason),
-                custom.endpoint().map_or("", |endpoint| &endpoint.host)
-            ),
-            "remove the variable if the choice is to count",
-        ));
-    }
-    override_findings(answers, &mut findings);
-    if let Some(failed) = answers.iter().find(|answer| {
+    endpoint_url(answers, environment, &mut facts);
+    overrides(answers, &mut facts);
+    let contradiction = |answer: &Answer| {
         matches!(answer.outcome, Outcome::Failure(_))
             && !matches!(
                 answer.reason,
                 Reason::VariableRefused | Reason::NoRegion | Reason::RegionIsGlobal
             )
-    }) {
-        let Outcome::Failure(failure) = &failed.outcome else {
-            return findings;
-        };
-        findings.push(Finding::new(
-            Id::SdkError,
-            format!(
-                "{} fails before it calls anything: {}",
-                which(answers, |answer| answer.reason == failed.reason
-                    && matches!(answer.outcome, Outcome::Failure(_)))
-                .unwrap_or_default(),
-                failure.text
-            ),
-            "correct the variables that exclude each other",
-        ));
+    };
+    if let Some(failed) = answers.iter().find(|answer| contradiction(answer))
+        && let Outcome::Failure(failure) = &failed.outcome
+        && let Some(sdks) = which(answers, |answer| {
+            contradiction(answer) && answer.reason == failed.reason
+        })
+    {
+        facts.push(Fact::SdkError {
+            sdks,
+            text: failure.text.as_str().into(),
+        });
     }
-    let opt_in = answers.iter().find_map(|answer| {
+    facts.extend(opt_in_legacy(answers, environment));
+    facts
+}
+
+fn endpoint_url(answers: &[Answer], environment: &Environment, facts: &mut Vec<Fact>) {
+    let refused = answers
+        .iter()
+        .find(|answer| matches!(answer.signed_calls, SignedCalls::Refused { .. }));
+    if let Some(refused) = refused {
+        let endpoint = refused.endpoint();
+        facts.push(Fact::ExplicitGlobalEndpoint {
+            variable: url_variable(refused.reason).unwrap_or(Variable::EndpointUrlSts),
+            host: endpoint.map_or("", |endpoint| endpoint.host.as_str()).into(),
+            signed_for: endpoint
+                .map_or("", |endpoint| endpoint.signing_region.as_str())
+                .into(),
+            remedy: sdk::scope_cures(refused.sdk, environment, Code::default())
+                .into_iter()
+                .find(|cure| cure.works)
+                .map(|cure| cure.remedy),
+        });
+        return;
+    }
+    let custom = answers.iter().find_map(|answer| {
+        let endpoint = answer
+            .endpoint()
+            .filter(|endpoint| endpoint.class == StsClass::Custom)?;
+        Some((answer.reason, endpoint))
+    });
+    if let Some((reason, endpoint)) = custom {
+        facts.push(Fact::CustomEndpoint {
+            variable: url_variable(reason).unwrap_or(Variable::EndpointUrlSts),
+            host: endpoint.host.as_str().into(),
+        });
+    }
+}
+
+fn opt_in_legacy(answers: &[Answer], environment: &Environment) -> Option<Fact> {
+    if environment.sts_regional_endpoints.as_deref() != Some("legacy") {
+        return None;
+    }
+    let tokens = answers.iter().find_map(|answer| {
         answer.concerns.iter().find_map(|concern| match concern {
-            Concern::TokensOfGlobalEndpoint(region) => Some((region.clone(), true)),
+            Concern::TokensOfGlobalEndpoint(region) => Some((region.as_str(), true)),
             _ => None,
         })
     });
@@ -350,95 +369,44 @@ fn findings(answers: &[Answer], environment: &Environment) -> Vec<Finding> {
         let (region, _) = answer.region.as_ref()?;
         (answer.reason == Reason::LegacyNotForRegion
             && irsa_core::partition::activation(region) == irsa_core::partition::Activation::OptIn)
-            .then(|| (region.clone(), false))
+            .then_some((region.as_str(), false))
     });
-    if let Some((region, tokens)) = opt_in.or(ignored)
-        && environment.sts_regional_endpoints.as_deref() == Some("legacy")
-    {
-        findings.push(Finding::new(
-            Id::OptInLegacy,
-            format!(
-                "`legacy` in {region}, a region that has to be enabled: most SDKs call the regional endpoint all the same{}",
-                if tokens {
-                    ", and the tokens that the others get from the global endpoint are not valid in it unless they are of version 2"
-                } else {
-                    ""
-                }
-            ),
-            "choose regional: it is what serves this region",
-        ));
-    }
-    findings
+    let (region, tokens) = tokens.or(ignored)?;
+    Some(Fact::OptInLegacy {
+        region: region.into(),
+        tokens,
+    })
 }
 
-fn override_findings(answers: &[Answer], findings: &mut Vec<Finding>) {
-    for (class, id, variable) in [
-        (StsClass::Fips, Id::FipsOverride, "AWS_USE_FIPS_ENDPOINT"),
-        (
-            StsClass::DualStack,
-            Id::DualStackOverride,
-            "AWS_USE_DUALSTACK_ENDPOINT",
-        ),
-    ] {
-        let Some(endpoint) = answers
-            .iter()
-            .filter_map(Answer::endpoint)
-            .find(|endpoint| endpoint.class == class)
-        else {
-            continue;
-        };
-        findings.push(Finding::new(
-            id,
-            format!(
-                "{variable} sends STS calls to {}, whatever endpoint type is chosen",
-                endpoint.host
-            ),
-            "remove the variable if the choice is to count",
-        ));
-    }
+fn overrides(answers: &[Answer], facts: &mut Vec<Fact>) {
+    let host_of = |class: StsClass| -> Option<Box<str>> {
+        let endpoints = answers.iter().filter_map(Answer::endpoint);
+        let endpoint = endpoints.into_iter().find(|endpoint| endpoint.class == class)?;
+        Some(endpoint.host.as_str().into())
+    };
+    facts.extend(host_of(StsClass::Fips).map(|host| Fact::FipsOverride { host }));
+    facts.extend(host_of(StsClass::DualStack).map(|host| Fact::DualStackOverride { host }));
     let missing = answers
         .iter()
         .flat_map(|answer| &answer.concerns)
         .find_map(|concern| match concern {
-            Concern::FipsNotPublished(region) => Some(region),
+            Concern::FipsNotPublished(region) => Some(region.as_str().into()),
             _ => None,
         });
-    if let Some(region) = missing {
-        findings.push(
-            Finding::new(
-                Id::FipsHostMissing,
-                format!("no FIPS endpoint of STS is published for {region}: SDKs call a name that does not resolve"),
-                "use a region with FIPS endpoints (us-east-1, us-east-2, us-west-1, us-west-2, GovCloud), or remove \
-                 AWS_USE_FIPS_ENDPOINT",
-            )
-            .weighing(Severity::Error),
-        );
-    }
-}
-
-fn endpoint_variable(reason: Reason) -> &'static str {
-    match reason {
-        Reason::EndpointUrl => "AWS_ENDPOINT_URL",
-        _ => "AWS_ENDPOINT_URL_STS",
-    }
+    facts.extend(missing.map(|region| Fact::FipsHostMissing { region }));
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
-    use crate::wire::Container;
 
     fn container(json: &str) -> Container<'_> {
         serde_json::from_str(json).unwrap()
     }
 
     fn ids(answers: &Answers) -> Vec<&'static str> {
-        let mut ids: Vec<_> = answers
-            .findings
-            .iter()
-            .map(|finding| finding.id.as_str())
-            .collect();
+        let mut ids: Vec<_> = answers.facts.iter().map(|fact| fact.id().as_str()).collect();
         ids.sort_unstable();
         ids
     }
@@ -466,10 +434,15 @@ mod tests {
             ),
             &families,
         );
-        assert_eq!(ids(&answers), ["explicit-global-endpoint"]);
-        let finding = &answers.findings[0];
-        assert!(finding.message.contains("SignatureDoesNotMatch"));
-        assert!(!finding.cure.contains("annotat"), "{}", finding.cure);
+        assert_eq!(ids(&answers), ["explicit-global-endpoint", "uses-global"]);
+        let Some(Fact::ExplicitGlobalEndpoint { remedy, .. }) = answers
+            .facts
+            .iter()
+            .find(|fact| matches!(fact, Fact::ExplicitGlobalEndpoint { .. }))
+        else {
+            panic!("not found: {:?}", answers.facts)
+        };
+        assert_eq!(*remedy, Some(sdk::Remedy::DropEndpoint));
     }
 
     #[test]

@@ -7,20 +7,21 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use irsa_core::{
     endpoint::{self, Capability, Choice, ChoiceSource, EndpointType},
-    identity::{self, ConfigMap, Entry, Identity, Known, NotMutated},
+    identity::{self, ConfigMap, Entry, Identity, Known, NoIdentity},
     node,
+    pod::{Container, Value},
     sdk::Environment,
 };
 
 use crate::{
     cluster::{Cluster, Error, parse},
-    directory::{Directory, NodeRegion, read_config_map, read_nodes},
+    directory::{Decided, Directory, NodeRegion, read_config_map, read_nodes},
     effective::Families,
-    finding::{Finding, Id},
+    finding::{Fact, Finding, WhyUnknown},
     pages::Query,
     probe,
     webhook::{self, Overrides, Version},
-    wire::{Container, EnvValue, Namespace, Node, Pod, ServiceAccount},
+    wire::{Namespace, Node, Pod, ServiceAccount},
 };
 
 /// What is asked about.
@@ -98,7 +99,7 @@ impl Gathered {
                 let body = cluster.get(&path).await?;
                 let pod: Pod<'_> = parse(&path, &body)?;
                 let account = pod.service_account().to_owned();
-                let node = pod.spec.node_name.to_string();
+                let node = pod.spec.node_name().to_owned();
                 (Some(body), account, Some(node).filter(|node| !node.is_empty()))
             }
             Subject::ServiceAccount(name) => (None, name.clone(), None),
@@ -133,14 +134,12 @@ impl Gathered {
                 )?;
             }
         }
-        // Whose webhook it is, where the configuration does not tell: a pod shows it in its record, the next pod of a
-        // service account in a dry run.
-        match &body {
-            Some(body) => {
-                let pod: Pod<'_> = parse("/api/v1/pods", body)?;
-                directory.webhooks.learn(std::slice::from_ref(&pod));
-            }
-            None => probe::learn(cluster, &mut directory, Some(namespace)).await?,
+        // What the configuration does not tell, the next pod of the service account shows in a dry run; without the
+        // right to try, this one's record does.
+        probe::learn(cluster, &mut directory, Some(namespace)).await?;
+        if let Some(body) = &body {
+            let pod: Pod<'_> = parse("/api/v1/pods", body)?;
+            directory.learn(std::slice::from_ref(&pod));
         }
         match read_config_map(cluster, &directory.webhooks).await {
             Ok(Some(text)) => match ConfigMap::parse(&text, &directory.webhooks.settings) {
@@ -186,6 +185,18 @@ impl Gathered {
         })
     }
 
+    /// A pod as it was read, and what it refers to.
+    #[cfg(test)]
+    pub(crate) fn for_tests(namespace: &str, account: &str, directory: Directory, body: Bytes) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            account: account.to_owned(),
+            account_exists: true,
+            directory,
+            body: Some(body),
+        }
+    }
+
     /// The pod, if one was asked about.
     ///
     /// # Errors
@@ -203,11 +214,16 @@ impl Gathered {
     /// # Errors
     ///
     /// Why they get nothing.
-    pub fn identity(&self) -> Result<Identity<'_>, NotMutated> {
+    pub fn identity(&self) -> Result<Identity<'_>, NoIdentity> {
         identity::resolve(
             &self.directory.lookup(&self.namespace, &self.account),
             &self.directory.webhooks.settings,
         )
+    }
+
+    /// What pods of the service account are given.
+    pub fn decided(&self) -> Decided {
+        self.directory.decide(&self.namespace, &self.account)
     }
 
     /// The regions of the nodes that were read.
@@ -221,10 +237,9 @@ impl Gathered {
         let lookup = self.directory.lookup(&self.namespace, &self.account);
         let account = self.directory.account(&self.namespace, &self.account);
         let own = container.filter(|c| c.sets_variable);
-        let winner = match (own, self.identity()) {
-            (Some(_), _) => Some(ChoiceSource::Container),
-            (None, Ok(identity)) => Some(identity.choice.source),
-            (None, Err(_)) => None,
+        let winner = match own {
+            Some(_) => Some(ChoiceSource::Container),
+            None => self.decided().choice().map(|choice| choice.source),
         };
         let capability = settings
             .platform
@@ -296,27 +311,27 @@ impl Gathered {
     /// As [`Gathered::pod`].
     pub fn containers(&self, region: Option<&str>) -> Result<(Vec<ContainerFacts>, Vec<Finding>), Error> {
         let Some(pod) = self.pod()? else {
-            return Ok((vec![self.next_container(region)], Vec::new()));
+            // Without an identity nothing calls STS for the service account, and what is not known is not predicted.
+            let known = matches!(self.decided(), Decided::Known(_));
+            let next = known.then(|| self.next_container(region));
+            return Ok((next.into_iter().collect(), Vec::new()));
         };
         let findings = crate::assess::pod(&pod, &self.directory, &Families::default())
             .map(|view| view.findings)
             .unwrap_or_default();
         let own = |name: &str| {
-            findings
-                .iter()
-                .any(|f| f.id == Id::SetInPod && f.container.as_deref().is_some_and(|c| c == name))
+            findings.iter().any(|finding| {
+                matches!(finding.fact, Fact::SetInPod { .. }) && finding.container.as_deref() == Some(name)
+            })
         };
         let identity = self.identity().is_ok();
         let containers = pod
             .spec
-            .init_containers
-            .iter()
-            .map(|container| (container, true))
-            .chain(pod.spec.containers.iter().map(|container| (container, false)))
+            .all_containers()
             .map(|(container, init)| {
                 let mut facts = facts(container, init);
                 // Without an identity nobody but the container itself can have set the variable.
-                facts.sets_variable = own(&container.name)
+                facts.sets_variable = own(container.name())
                     || (!identity
                         && !facts.has_identity
                         && facts.environment.sts_regional_endpoints.is_some());
@@ -368,39 +383,34 @@ impl Gathered {
         choice.written(self.directory.webhooks.settings.global_value)
     }
 
-    /// Whether the cluster may choose at all.
+    /// Whether the cluster is known to let its service accounts choose.
     pub fn may_choose(&self) -> bool {
-        !self
-            .directory
-            .webhooks
-            .settings
-            .platform
-            .is_some_and(|platform| platform.capability() == Capability::GlobalOnly)
+        let platform = self.directory.webhooks.settings.platform;
+        let too_old = platform.is_some_and(|platform| platform.capability() == Capability::GlobalOnly);
+        !too_old
+            && !matches!(
+                self.decided(),
+                Decided::Unknown(WhyUnknown::PlatformVersion { .. })
+            )
     }
 }
 
 fn facts(container: &Container<'_>, init: bool) -> ContainerFacts {
-    use crate::assess::env;
     let mut unknown = Vec::new();
-    let pairs: Vec<(&str, String)> = Environment::NAMES
-        .into_iter()
-        .filter_map(|name| match container.env(name)? {
-            EnvValue::Literal(value) => Some((name, value.to_owned())),
-            EnvValue::Reference => {
-                unknown.push(name);
-                None
-            }
-        })
-        .collect();
-    let has_identity = [env::ROLE_ARN, env::TOKEN_FILE, env::CREDENTIALS_URI]
-        .iter()
-        .any(|name| container.env(name).is_some());
+    let mut environment = Environment::default();
+    for variable in Environment::VARIABLES {
+        match container.value(variable) {
+            Some(Value::Literal(value)) => environment.set(variable.as_str(), Some(value.to_owned())),
+            Some(Value::Reference) => unknown.push(variable.as_str()),
+            None => {}
+        }
+    }
     ContainerFacts {
-        name: container.name.to_string(),
+        name: container.name().to_owned(),
         init,
-        image: container.image.to_string(),
-        has_identity,
-        environment: Environment::from_pairs(pairs),
+        image: container.image().to_owned(),
+        has_identity: container.has_identity(),
+        environment,
         unknown,
         sets_variable: false,
     }
@@ -542,7 +552,10 @@ mod tests {
         });
         let gathered = gathered(&annotations, Some(pod));
         let (containers, findings) = gathered.containers(None).unwrap();
-        assert!(findings.iter().any(|f| f.id == Id::SetInPod), "{findings:?}");
+        assert!(
+            findings.iter().any(|f| matches!(f.fact, Fact::SetInPod { .. })),
+            "{findings:?}"
+        );
         assert!(containers[0].sets_variable && containers[0].has_identity);
         assert_eq!(containers[0].unknown, ["AWS_REGION"]);
         let sources = gathered.sources(Some(&containers[0]));

@@ -21,3 +21,7 @@ pub mod status;
 pub mod webhook;
 pub mod wire;
 pub mod workload;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod versions_tests;

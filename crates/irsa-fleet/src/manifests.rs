@@ -40,6 +40,66 @@ impl Document {
             .position(|line| words.iter().all(|word| line.contains(word)))
             .map_or(self.line, |offset| self.line + offset)
     }
+
+    /// The line on which a container of the object's pod sets a variable; nothing if that cannot be told.
+    ///
+    /// The text has one line for each entry of `env` that names the variable, in the order of the text; which of them
+    /// is the container's follows from the order of the containers.
+    pub fn line_of_variable(&self, container: &str, variable: &str) -> Option<usize> {
+        let named = |line: &str| {
+            line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .collect::<Vec<_>>()
+                .windows(2)
+                .any(|words| words[1] == variable)
+                && line.contains("name")
+        };
+        let lines: Vec<usize> = self
+            .text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| named(line))
+            .map(|(at, _)| self.line + at)
+            .collect();
+        let spec = pod_spec(&self.object)?;
+        let mut lists = ["initContainers", "containers"];
+        lists.sort_by_key(|list| {
+            self.text
+                .find(&format!("{list}:"))
+                .or_else(|| self.text.find(&format!("\"{list}\"")))
+        });
+        let containers = lists
+            .iter()
+            .flat_map(|list| spec[*list].as_array().into_iter().flatten());
+        let mut before = 0;
+        for candidate in containers {
+            let sets = candidate["env"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|entry| entry["name"] == variable)
+                .count();
+            if candidate["name"] == container {
+                // Of a variable that is there twice the last counts.
+                return (sets > 0)
+                    .then(|| lines.get(before + sets - 1).copied())
+                    .flatten();
+            }
+            before += sets;
+        }
+        None
+    }
+}
+
+/// The specification of the pods that an object makes; its own, if it is a pod.
+pub fn pod_spec(object: &Value) -> Option<&Value> {
+    [
+        &object["spec"],
+        &object["spec"]["template"]["spec"],
+        &object["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+        &object["template"]["spec"],
+    ]
+    .into_iter()
+    .find(|spec| spec["containers"].is_array())
 }
 
 /// Why manifests cannot be read.

@@ -8,18 +8,21 @@ use irsa_core::{
     endpoint::{self, Capability, Choice, ChoiceSource, EndpointType},
     identity,
     partition::{self, Activation},
+    pod::{Container, Value},
+    variable::Variable,
 };
 
 use crate::{
-    assess::{self, env},
+    assess,
     cluster::{Cluster, Error, parse},
-    directory::{Directory, Scope},
+    directory::{Decided, Directory, Scope},
     effective::{self, Families},
+    finding::{CureFor, Fact, WhyUnknown},
     owner,
     pages::{self, Query, collection, for_each},
     probe,
     webhook::Overrides,
-    wire::{self, Container, EnvValue, Page, Pod},
+    wire::{self, Page, Pod},
     workload::{PodOwner, WorkloadRef},
 };
 
@@ -96,6 +99,8 @@ pub struct Change {
     pub choice_before: Option<Choice>,
     /// What is chosen afterwards.
     pub choice_after: Option<Choice>,
+    /// Why it is not known what is chosen afterwards.
+    pub unknown_after: Option<WhyUnknown>,
     /// The annotation is neither what an undo file wrote nor what it would write.
     pub changed_meanwhile: bool,
     /// Tools that manage the annotation and would restore it: not this one, and not people.
@@ -279,26 +284,29 @@ fn change(
     let others = meta.annotations.iter().filter(|(key, _)| *key != annotation);
     let written = after.as_deref().map(|value| (annotation, value));
     let then = identity::ServiceAccount::from_annotations(others.chain(written), settings);
-    let choice = |known: identity::Known<'_>| {
+    let decided = |known: identity::Known<'_>| {
         let lookup = identity::Lookup {
             service_account: known,
             ..directory.lookup(&meta.namespace, &meta.name)
         };
-        identity::resolve(&lookup, settings)
-            .ok()
-            .map(|identity| identity.choice)
+        directory.decide_as(&lookup, directory.webhooks.possible(false))
     };
     let now = directory.lookup(&meta.namespace, &meta.name).service_account;
+    let decided_after = decided(
+        then.as_ref()
+            .map_or(identity::Known::Plain, identity::Known::Annotated),
+    );
     Change {
         namespace: meta.namespace.to_string(),
         name: meta.name.to_string(),
         uid: meta.uid.to_string(),
         resource_version: meta.resource_version.to_string(),
-        choice_before: choice(now),
-        choice_after: choice(
-            then.as_ref()
-                .map_or(identity::Known::Plain, identity::Known::Annotated),
-        ),
+        choice_before: decided(now).choice(),
+        choice_after: decided_after.choice(),
+        unknown_after: match decided_after {
+            Decided::Unknown(why) => Some(why),
+            Decided::Known(_) | Decided::NoIdentity(_) => None,
+        },
         foreign_managers: foreign_managers(meta, annotation),
         changed_meanwhile: match wish {
             Wish::Back { after: written, .. } => *written != before && before != after,
@@ -345,23 +353,24 @@ fn add_pod(change: &mut Change, pod: &Pod<'_>, directory: &Directory, families: 
         .unwrap_or_default();
     let mut differs = false;
     let mut unmutated = true;
-    for container in pod.spec.containers.iter().chain(&pod.spec.init_containers) {
-        if container.env(env::ROLE_ARN).is_none() && container.env(env::CREDENTIALS_URI).is_none() {
+    for (container, _) in pod.spec.all_containers() {
+        let has = |variable| container.value(variable).is_some();
+        if !has(Variable::RoleArn) && !has(Variable::ContainerCredentialsFullUri) {
             continue;
         }
         unmutated = false;
-        if own.contains(&&*container.name) {
+        if own.contains(&container.name()) {
             change.consequences.insert(format!(
                 "container {} of {} sets {} itself, which no choice overrules: it stays as it is",
-                container.name,
+                container.name(),
                 PodOwner::of(pod).likely(&pod.metadata.namespace),
                 endpoint::ENV
             ));
             continue;
         }
-        let carried = match container.env(endpoint::ENV) {
-            Some(EnvValue::Reference) => continue,
-            Some(EnvValue::Literal(value)) => Some(value),
+        let carried = match container.value(Variable::StsRegionalEndpoints) {
+            Some(Value::Reference) => continue,
+            Some(Value::Literal(value)) => Some(value),
             None => None,
         };
         if carried == written {
@@ -407,7 +416,12 @@ fn add_consequences(change: &mut Change, directory: &Directory) {
             "no effect: {platform} is too old to choose and uses the global endpoint only"
         ));
     }
+    if let Some(why) = change.unknown_after {
+        let fact = Fact::ChoiceUnknown { why };
+        add(format!("{}: {}", fact.message(), fact.cure(CureFor::Cluster)));
+    }
     match (change.choice_after, &change.after) {
+        _ if change.unknown_after.is_some() => {}
         (None, Some(_)) => {
             add("no effect: the service account has no role, so webhooks write nothing".to_owned())
         }

@@ -3,11 +3,15 @@
 //! The flags of a webhook in the control plane cannot be read, and whether it answers at all shows only in a pod. A pod
 //! created with `dryRun=All` passes through every webhook and is not stored.
 
-use irsa_core::{annotations, endpoint::Choice, identity};
+use irsa_core::{
+    annotations,
+    endpoint::{Choice, EndpointType},
+    identity,
+    variable::Variable,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    assess::env,
     cluster::{Cluster, Error},
     directory::Directory,
 };
@@ -69,11 +73,11 @@ pub async fn probe(
 
 fn read(answer: &Value, directory: &Directory, account: (String, String)) -> Probe {
     let variables = answer["spec"]["containers"][0]["env"].as_array();
-    let value = |wanted: &str| {
+    let value = |wanted: Variable| {
         variables
             .into_iter()
             .flatten()
-            .find(|variable| variable["name"] == wanted)
+            .find(|variable| variable["name"] == wanted.as_str())
             .and_then(|variable| variable["value"].as_str())
             .map(str::to_owned)
     };
@@ -84,12 +88,12 @@ fn read(answer: &Value, directory: &Directory, account: (String, String)) -> Pro
     );
     Probe {
         account,
-        mutated: value(env::ROLE_ARN).is_some() || value(env::CREDENTIALS_URI).is_some(),
+        mutated: value(Variable::RoleArn).is_some() || value(Variable::ContainerCredentialsFullUri).is_some(),
         record: answer["metadata"]["annotations"][record.as_str()]
             .as_str()
             .and_then(Choice::from_record),
-        value: value(irsa_core::endpoint::ENV),
-        region: value(env::REGION).or_else(|| value(env::DEFAULT_REGION)),
+        value: value(Variable::StsRegionalEndpoints),
+        region: value(Variable::Region).or_else(|| value(Variable::DefaultRegion)),
     }
 }
 
@@ -100,7 +104,7 @@ pub async fn learn(
     directory: &mut Directory,
     namespace: Option<&str>,
 ) -> Result<(), Error> {
-    if directory.webhooks.source != crate::webhook::SettingsSource::Documented {
+    if !directory.webhooks.may_learn() {
         return Ok(());
     }
     let Some(account) = candidate(directory, namespace) else {
@@ -108,16 +112,33 @@ pub async fn learn(
     };
     match probe(cluster, directory, account).await {
         Ok(probe) => {
-            if let Some(record) = probe.record {
-                directory.webhooks.observe(record);
-            }
-            if directory.webhooks.settings.region.is_none() {
-                directory.webhooks.settings.region = probe.region.map(Into::into);
-            }
+            observe(directory, &probe);
             Ok(())
         }
         // Any answer of the API server means only that nothing can be learned.
         Err(Error::Api { .. }) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Takes what a dry-run pod showed for what new pods get.
+pub fn observe(directory: &mut Directory, probe: &Probe) {
+    let (namespace, name) = &probe.account;
+    if let Some(record) = probe.record {
+        directory.webhooks.observe(record, &directory.version);
+    } else if probe.mutated {
+        let lookup = directory.lookup(namespace, name);
+        let own: Option<EndpointType> = lookup
+            .service_account
+            .annotations()
+            .and_then(identity::ServiceAccount::endpoint);
+        if own.is_some() || (lookup.config_map.is_none() && lookup.namespace.is_none()) {
+            directory
+                .webhooks
+                .observe_value(own, probe.value.as_deref(), &directory.version);
+        }
+    }
+    if directory.webhooks.settings.region.is_none() {
+        directory.webhooks.settings.region = probe.region.as_deref().map(Into::into);
     }
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
+    directory::Decided,
     effective::{Answers, Effective},
-    finding::Finding,
+    finding::{CureFor, Finding},
     status::{AccountRow, Carried, PodRow, Status},
     webhook::{Target, Webhooks},
 };
@@ -178,9 +179,12 @@ pub struct AccountReport {
     /// The annotation as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotation: Option<String>,
-    /// What is chosen, and by whom; nothing without a role.
+    /// What is chosen, and by whom; nothing without a role, or if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choice: Option<ChoiceReport>,
+    /// Why the choice is not known: `platform-version` or `webhook-default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice_unknown: Option<&'static str>,
     /// Pods that have not ended.
     pub pods: usize,
     /// Pods that carry an identity or the variable.
@@ -260,17 +264,24 @@ pub struct PodReport {
 
 impl FindingReport {
     /// A finding without pods.
-    pub fn new(finding: &Finding) -> Self {
+    pub fn new(finding: &Finding, reader: CureFor) -> Self {
         Self {
-            id: finding.id.as_str(),
-            severity: finding.severity.as_str(),
+            id: finding.id().as_str(),
+            severity: finding.severity().as_str(),
             container: finding.container.as_deref().map(str::to_owned),
-            message: finding.message.clone(),
-            cure: finding.cure.clone(),
+            message: finding.message(),
+            cure: finding.cure(reader),
             pods: 0,
             examples: Vec::new(),
         }
     }
+}
+
+fn of_cluster(findings: &[Finding]) -> Vec<FindingReport> {
+    findings
+        .iter()
+        .map(|finding| FindingReport::new(finding, CureFor::Cluster))
+        .collect()
 }
 
 /// Adds up the endpoints of answers: the same answer of an SDK is one entry.
@@ -315,6 +326,10 @@ fn account(status: &Status, namespace: &str, name: &str, row: &AccountRow) -> Ac
             endpoint: choice.endpoint.as_str(),
             source: choice.source.as_str(),
         }),
+        choice_unknown: match status.decided(namespace, name) {
+            Decided::Unknown(why) => Some(why.as_str()),
+            Decided::Known(_) | Decided::NoIdentity(_) => None,
+        },
         pods: row.pods,
         pods_with_identity: row.with_identity,
         stale: row.stale,
@@ -329,7 +344,7 @@ fn account(status: &Status, namespace: &str, name: &str, row: &AccountRow) -> Ac
             .map(|(finding, tally)| FindingReport {
                 pods: tally.pods,
                 examples: tally.examples.iter().map(|pod| pod.to_string()).collect(),
-                ..FindingReport::new(finding)
+                ..FindingReport::new(finding, CureFor::Cluster)
             })
             .collect(),
     }
@@ -349,7 +364,7 @@ fn pod(row: &PodRow) -> PodReport {
         endpoint: row.endpoint(),
         endpoints: endpoints(row.answers.iter().map(|answers| (&**answers, 1))),
         stale: row.stale,
-        findings: row.findings.iter().map(FindingReport::new).collect(),
+        findings: of_cluster(&row.findings),
     }
 }
 
@@ -415,7 +430,7 @@ impl ClusterReport {
                     .collect(),
             }),
             notes: status.directory.notes.clone(),
-            findings: status.findings.iter().map(FindingReport::new).collect(),
+            findings: of_cluster(&status.findings),
             service_accounts: status
                 .accounts
                 .iter()
@@ -517,7 +532,7 @@ impl CheckReport {
                 file: document.file.clone(),
                 line: located.line,
                 object: document.title(),
-                finding: FindingReport::new(&located.finding),
+                finding: FindingReport::new(&located.finding, CureFor::Manifests),
             }
         };
         Self {
@@ -577,9 +592,9 @@ pub fn sarif(report: &crate::check::Report, documents: &[crate::manifests::Docum
                 None => String::new(),
             };
             json!({
-                "ruleId": located.finding.id.as_str(),
-                "level": level(located.finding.severity),
-                "message": {"text": format!("{}: {container}{}. Cure: {}.", document.title(), located.finding.message, located.finding.cure)},
+                "ruleId": located.finding.id().as_str(),
+                "level": level(located.finding.severity()),
+                "message": {"text": format!("{}: {container}{}. Cure: {}.", document.title(), located.finding.message(), located.finding.cure(CureFor::Manifests))},
                 "locations": [{"physicalLocation": {
                     "artifactLocation": {"uri": document.file.replace('\\', "/")},
                     "region": {"startLine": located.line},
@@ -644,6 +659,9 @@ pub struct ChangeReport {
     pub choice_before: Option<ChoiceReport>,
     /// The choice afterwards.
     pub choice_after: Option<ChoiceReport>,
+    /// Why the choice afterwards is not known: `platform-version` or `webhook-default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice_unknown: Option<&'static str>,
     /// Pods of the account.
     pub pods: usize,
     /// Workloads with pods that would have to be recreated.
@@ -704,6 +722,7 @@ impl ChangeReport {
             after: change.after.clone(),
             choice_before: choice(change.choice_before),
             choice_after: choice(change.choice_after),
+            choice_unknown: change.unknown_after.map(crate::finding::WhyUnknown::as_str),
             pods: change.pods,
             recreate: change
                 .recreate

@@ -202,7 +202,7 @@ async fn stale_pods(
     let mut count = 0;
     pages::pages(cluster, &path, &query, |body| {
         let page: Page<'_, Pod<'_>> = parse(&path, body)?;
-        directory.webhooks.learn(&page.items);
+        directory.learn(&page.items);
         for pod in &page.items {
             count += 1;
             let namespace = &*pod.metadata.namespace;

@@ -14,10 +14,11 @@ use irsa_core::endpoint::{Choice, EndpointType};
 use crate::{
     assess::{self, Carries, PodView},
     cluster::{Cluster, Error, parse},
-    directory::{Directory, Scope},
+    directory::{Decided, Directory, Scope},
     effective::{Answers, Families},
-    finding::{Finding, Id, Severity},
+    finding::{Fact, Finding, Id, Severity},
     pages::{self, Query, collection},
+    probe,
     wire::{Page, Pod},
 };
 
@@ -54,6 +55,8 @@ pub struct AccountRow {
     pub regions: BTreeSet<Box<str>>,
     /// Findings.
     pub findings: BTreeMap<Finding, Tally>,
+    /// Pods by what was found in them: a pod counts once for each id, however many containers it is about.
+    pub found: BTreeMap<Id, usize>,
 }
 
 /// What a container carries, owned.
@@ -117,23 +120,17 @@ impl PodRow {
     }
 }
 
-impl AccountRow {
-    /// Where the SDKs of its pods call, in one line.
-    pub fn endpoint(&self) -> String {
-        endpoint(self.answers.iter().map(|(answers, _)| answers))
-    }
-}
-
 fn endpoint<'a>(answers: impl IntoIterator<Item = &'a Arc<Answers>>) -> String {
     let (mut lines, mut unknown) = (BTreeSet::new(), false);
     for answers in answers {
         unknown |= answers.unknown;
-        lines.insert(answers.summary());
+        if !answers.effective.is_empty() {
+            lines.insert(answers.summary());
+        }
     }
     if unknown {
         lines.insert("unknown: set from elsewhere".to_owned());
     }
-    lines.remove("");
     lines.into_iter().collect::<Vec<_>>().join("; ")
 }
 
@@ -186,11 +183,12 @@ pub async fn status(
     options: &Options,
     overrides: &crate::webhook::Overrides,
 ) -> Result<Status, Error> {
-    let directory = Directory::gather(cluster, &options.scope, overrides).await?;
+    let mut directory = Directory::gather(cluster, &options.scope, overrides).await?;
+    probe::learn(cluster, &mut directory, options.scope.namespace.as_deref()).await?;
     let mut status = Status::new(cluster.context(), cluster.server(), directory);
-    status.findings = cluster_findings(&status.directory);
     status.missing = status.directory.missing(&options.accounts);
     status.read_pods(cluster, options).await?;
+    status.findings = cluster_findings(&status.directory, status.accounts.keys());
     Ok(status)
 }
 
@@ -218,7 +216,7 @@ impl Status {
         let path = collection("v1", options.scope.namespace.as_deref(), "pods");
         pages::pages(cluster, &path, &query, |body| {
             let page: Page<'_, Pod<'_>> = parse(&path, body)?;
-            self.directory.webhooks.learn(&page.items);
+            self.directory.learn(&page.items);
             for pod in &page.items {
                 self.add_pod(pod, options);
             }
@@ -240,15 +238,27 @@ impl Status {
         }
         self.pods += 1;
         let Some(view) = assess::pod(pod, &self.directory, &options.families) else {
+            // Of an account without a role its pods are counted all the same.
+            if self.concerns(&pod.metadata.namespace, account) {
+                let key = (Box::from(&*pod.metadata.namespace), Box::from(account));
+                self.accounts.entry(key).or_default().pods += 1;
+            }
             return;
         };
         if options.pods {
             self.pod_rows.push(pod_row(pod, &view));
         }
         let namespace = &*pod.metadata.namespace;
-        // Most pods meet a row that exists: the key is copied only for the first.
         let key = (Box::from(namespace), Box::from(account));
         self.accounts.entry(key).or_default().add(pod, view);
+    }
+
+    /// Whether a service account has something to do with AWS by itself.
+    fn concerns(&self, namespace: &str, name: &str) -> bool {
+        self.directory
+            .account(namespace, name)
+            .is_some_and(|account| account.annotations.is_some())
+            || self.directory.entry(namespace, name).is_some()
     }
 
     /// Adds the accounts without pods, and what is wrong with accounts themselves.
@@ -278,12 +288,14 @@ impl Status {
             .sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     }
 
-    /// The choice for the pods of an account; nothing if it has no role.
+    /// The choice for the pods of an account; nothing if it has no role, or if that is not known.
     pub fn choice(&self, namespace: &str, name: &str) -> Option<Choice> {
-        let lookup = self.directory.lookup(namespace, name);
-        irsa_core::identity::resolve(&lookup, &self.directory.webhooks.settings)
-            .ok()
-            .map(|identity| identity.choice)
+        self.decided(namespace, name).choice()
+    }
+
+    /// What the pods of an account are given.
+    pub fn decided(&self, namespace: &str, name: &str) -> Decided {
+        self.directory.decide(namespace, name)
     }
 
     /// The role of an account.
@@ -306,12 +318,12 @@ impl Status {
             ..Summary::default()
         };
         for ((namespace, name), row) in &self.accounts {
-            if let Some(choice) = self.choice(namespace, name) {
-                summary.with_role += 1;
-                match choice.endpoint {
-                    EndpointType::Regional => summary.regional += 1,
-                    EndpointType::Global => summary.global += 1,
-                }
+            let decided = self.decided(namespace, name);
+            summary.with_role += usize::from(!matches!(decided, Decided::NoIdentity(_)));
+            match decided.choice().map(|choice| choice.endpoint) {
+                Some(EndpointType::Regional) => summary.regional += 1,
+                Some(EndpointType::Global) => summary.global += 1,
+                None => {}
             }
             summary.pods_with_identity += row.with_identity;
             summary.stale += row.stale;
@@ -319,12 +331,17 @@ impl Status {
             for (carried, count) in &row.carries {
                 *summary.carries.entry(carried.clone()).or_default() += count;
             }
+            for (id, pods) in &row.found {
+                summary.count(id.severity(), *id, *pods);
+            }
             for (finding, tally) in &row.findings {
-                summary.count(finding.severity, finding.id, tally.pods.max(1));
+                if tally.pods == 0 {
+                    summary.count(finding.severity(), finding.id(), 1);
+                }
             }
         }
         for finding in &self.findings {
-            summary.count(finding.severity, finding.id, 1);
+            summary.count(finding.severity(), finding.id(), 1);
         }
         summary
     }
@@ -392,8 +409,12 @@ impl AccountRow {
                 None => self.answers.push((container.answers, 1)),
             }
         }
+        let ids: BTreeSet<Id> = view.findings.iter().map(Finding::id).collect();
+        self.unmutated += usize::from(ids.contains(&Id::UnmutatedPod));
+        for id in ids {
+            *self.found.entry(id).or_default() += 1;
+        }
         for finding in view.findings {
-            self.unmutated += usize::from(finding.id == Id::UnmutatedPod);
             if self.findings.len() >= DISTINCT && !self.findings.contains_key(&finding) {
                 continue;
             }
@@ -407,7 +428,7 @@ impl AccountRow {
 
     /// The worst severity among its findings.
     pub fn worst(&self) -> Option<Severity> {
-        self.findings.keys().map(|finding| finding.severity).max()
+        self.findings.keys().map(Finding::severity).max()
     }
 }
 
@@ -432,40 +453,86 @@ fn pod_row(pod: &Pod<'_>, view: &PodView<'_>) -> PodRow {
     }
 }
 
-/// What is wrong with the cluster as a whole.
-pub fn cluster_findings(directory: &Directory) -> Vec<Finding> {
-    let mut findings = Vec::new();
+/// What is wrong with the cluster as a whole, and what is not known about these service accounts.
+pub fn cluster_findings<'a>(
+    directory: &Directory,
+    accounts: impl IntoIterator<Item = &'a (Box<str>, Box<str>)>,
+) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
     let webhooks = &directory.webhooks;
     if webhooks.installed.is_empty() && webhooks.unreadable.is_none() {
-        findings.push(Finding::new(
-            Id::WebhookAbsent,
-            "no mutating webhook configuration injects identities into pods",
-            "install the irsa webhook, or on EKS let AWS support restore the configuration pod-identity-webhook",
-        ));
+        findings.push(Fact::WebhookAbsent.into());
     }
     if let (Some(first), Some(ready)) = (webhooks.installed.first(), webhooks.ready)
         && ready.ready == 0
     {
-        findings.push(Finding::new(
-            Id::WebhookUnhealthy,
-            format!(
-                "webhook {} has no ready pod behind {}: new pods {}",
-                first.configuration,
-                first.target,
-                if first.failure_policy == "Ignore" {
-                    "get no identity and fall back to the role of their node"
-                } else {
-                    "are refused"
-                }
-            ),
-            "look at the pods of the webhook; `irsa doctor` names the step that fails",
-        ));
+        let fact = Fact::WebhookUnhealthy {
+            configuration: first.configuration.as_str().into(),
+            target: first.target.to_string().into(),
+            refuses: first.failure_policy != "Ignore",
+        };
+        findings.push(fact.into());
     }
-    for facts in directory.namespaces.values() {
-        findings.extend(facts.warnings.iter().map(assess::of_annotation));
-    }
-    findings.extend(directory.config_map.warnings().iter().map(assess::of_annotation));
+    let unknown =
+        accounts
+            .into_iter()
+            .find_map(|(namespace, name)| match directory.decide(namespace, name) {
+                Decided::Unknown(why) => Some(why),
+                Decided::Known(_) | Decided::NoIdentity(_) => None,
+            });
+    findings.extend(unknown.map(|why| Finding::from(Fact::ChoiceUnknown { why })));
+    let of_namespaces = directory.namespaces.values().flat_map(|facts| &facts.warnings);
+    let warnings = of_namespaces.chain(directory.config_map.warnings());
+    findings.extend(warnings.cloned().map(Finding::from));
     findings.sort();
     findings.dedup();
     findings
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use irsa_core::settings::Settings;
+    use serde_json::json;
+
+    use super::*;
+    use crate::webhook::{SettingsSource, Version, Webhooks};
+
+    #[test]
+    fn a_pod_counts_once_however_many_of_its_containers_are_concerned() {
+        let webhooks = Webhooks::assumed(Settings::default(), SettingsSource::Given);
+        let directory = Directory::offline(webhooks, Version::default());
+        let mut status = Status::new("c", "s", directory);
+        let env = json!([{"name": "AWS_STS_REGIONAL_ENDPOINTS", "value": "global"}]);
+        for name in ["a", "b"] {
+            let pod =
+                json!({"metadata": {"name": name, "namespace": "ns"}, "spec": {"serviceAccountName": "sa",
+                "containers": [{"name": "one", "env": env}, {"name": "two", "env": env}]}})
+                .to_string();
+            status.add_pod(&serde_json::from_str(&pod).unwrap(), &Options::default());
+        }
+        let summary = status.summary();
+        assert_eq!(summary.pods, 2);
+        assert_eq!(summary.ids[&Id::InvalidValue], 2);
+        // Containers are counted as containers.
+        assert_eq!(summary.carries[&Carried::Value("global".into())], 4);
+    }
+
+    #[test]
+    fn pods_of_a_service_account_without_a_role_are_counted() {
+        let webhooks = Webhooks::assumed(Settings::default(), SettingsSource::Given);
+        let mut directory = Directory::offline(webhooks, Version::default());
+        let account = json!({"metadata": {"name": "sa", "namespace": "ns",
+            "annotations": {"eks.amazonaws.com/sts-regional-endpoints": "true"}}})
+        .to_string();
+        directory.add_account(&serde_json::from_str(&account).unwrap());
+        let mut status = Status::new("c", "s", directory);
+        let pod = json!({"metadata": {"name": "p", "namespace": "ns"},
+            "spec": {"serviceAccountName": "sa", "containers": [{"name": "c"}]}})
+        .to_string();
+        status.add_pod(&serde_json::from_str(&pod).unwrap(), &Options::default());
+        status.finish(&Options::default());
+        let row = &status.accounts[&("ns".into(), "sa".into())];
+        assert_eq!((row.pods, row.with_identity), (1, 0));
+    }
 }

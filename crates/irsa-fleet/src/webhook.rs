@@ -6,9 +6,11 @@
 use std::fmt;
 
 use irsa_core::{
-    endpoint::{Choice, ChoiceSource, EndpointType, GlobalValue, KubernetesVersion, Platform},
+    endpoint::{Choice, ChoiceSource, EndpointType, KubernetesVersion, Platform},
+    finding::WhyUnknown,
+    flags,
     selector::LabelSelector,
-    settings::{Compat, Settings},
+    settings::Settings,
 };
 use serde_json::Value;
 
@@ -113,7 +115,7 @@ pub enum SettingsSource {
     },
     /// Assumed: what AWS documents for EKS.
     Documented,
-    /// Assumed: the defaults of our own webhook, because nothing could be read.
+    /// Assumed, because they cannot be read.
     Defaults,
     /// Seen in the record that this project's webhook leaves in pods; flags that show nowhere are taken as not given.
     Observed,
@@ -121,16 +123,34 @@ pub enum SettingsSource {
     Given,
 }
 
+impl SettingsSource {
+    /// Whether they may be others than those assumed.
+    const fn is_assumed(&self) -> bool {
+        matches!(self, Self::Documented | Self::Defaults | Self::Observed)
+    }
+}
+
 impl fmt::Display for SettingsSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arguments { pod } => write!(f, "the arguments of pod {pod}"),
             Self::Documented => f.write_str("assumed as AWS documents them for EKS"),
-            Self::Defaults => f.write_str("assumed: the defaults of the irsa webhook"),
+            Self::Defaults => f.write_str("assumed, because they cannot be read"),
             Self::Observed => f.write_str("seen in the pods that the irsa webhook mutated"),
             Self::Given => f.write_str("given on the command line"),
         }
     }
+}
+
+/// What of the settings is not known. Each may come out as one of several values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Gaps {
+    /// `eks.N`, where the table of versions needs it.
+    platform: bool,
+    /// What service accounts without a choice are given.
+    default: bool,
+    /// Whose webhook it is.
+    flavor: bool,
 }
 
 /// What is known about the webhooks of a cluster.
@@ -140,19 +160,19 @@ pub struct Webhooks {
     pub installed: Vec<Installed>,
     /// Why the configurations could not be read, if they could not.
     pub unreadable: Option<String>,
-    /// The settings that new pods are mutated with.
+    /// The settings that new pods are mutated with; the likeliest where they are not known.
     pub settings: Settings,
-    /// The settings of this project's webhook with its defaults: what a pod with its record is held against when the
-    /// settings are only assumed.
-    pub own: Settings,
     /// Where those come from.
     pub source: SettingsSource,
-    /// Whether a pod has shown what service accounts without a choice are given.
-    pub default_observed: bool,
     /// Ready pods behind the service of the first entry; unknown for a URL, or without the right to look.
     pub ready: Option<Ready>,
     /// The `pod-identity-webhook` ConfigMap is watched by it.
     pub watches_config_map: bool,
+    gaps: Gaps,
+    /// All settings that are possible, the likeliest first.
+    possible: Vec<Settings>,
+    /// Those of this project's webhook: what a pod with its record is held against.
+    possible_own: Vec<Settings>,
 }
 
 /// Pods behind a webhook's service.
@@ -167,99 +187,194 @@ pub struct Ready {
 impl Webhooks {
     /// No webhook was looked for: these settings are what pods are held against.
     pub fn assumed(settings: Settings, source: SettingsSource) -> Self {
-        Self {
+        let mut this = Self {
             installed: Vec::new(),
             unreadable: None,
-            own: Settings::default(),
-            default_observed: false,
             settings,
             source,
             ready: None,
             watches_config_map: false,
-        }
+            gaps: Gaps::default(),
+            possible: Vec::new(),
+            possible_own: Vec::new(),
+        };
+        this.conclude();
+        this
     }
 
-    /// The settings that a pod is held against. A pod that carries the record of this project's webhook was mutated by
-    /// it, even where its configuration looks like another's.
-    pub fn settings_for(&self, recorded: bool) -> &Settings {
-        if recorded && self.source == SettingsSource::Documented {
-            &self.own
+    /// A webhook on such a cluster, of which only its configuration can be read.
+    #[cfg(test)]
+    pub(crate) fn unread_for_tests(git_version: &str, flavor: Flavor) -> Self {
+        let version = Version {
+            git_version: git_version.to_owned(),
+        };
+        let name = match flavor {
+            Flavor::Eks => "iam-for-pods.amazonaws.com",
+            Flavor::Upstream => "pod-identity-webhook.amazonaws.com",
+            Flavor::Irsa => "irsa",
+        };
+        let configuration = serde_json::json!({"items": [{"metadata": {"name": "w"}, "webhooks": [{
+            "name": name, "clientConfig": {"url": "https://192.0.2.1/mutate"},
+            "rules": [{"operations": ["CREATE"], "resources": ["pods"]}]}]}]});
+        known(
+            &version,
+            version.platform(None),
+            installed(&configuration),
+            None,
+            None,
+        )
+    }
+
+    /// The settings that are possible, the likeliest first. A pod that carries the record of this project's webhook
+    /// was mutated by it, even where its configuration looks like another's.
+    pub fn possible(&self, recorded: bool) -> &[Settings] {
+        if recorded {
+            &self.possible_own
         } else {
-            &self.settings
+            &self.possible
         }
     }
 
-    /// Takes it as seen that this project's webhook mutates pods here, and learns its default from the record that it
-    /// left: one that names its flag or the platform tells what service accounts without a choice are given.
-    pub fn observe(&mut self, record: Choice) {
-        if !matches!(self.source, SettingsSource::Documented | SettingsSource::Observed) {
+    /// Why a choice is not known, where the settings that are possible disagree.
+    pub fn why_unknown(&self) -> WhyUnknown {
+        match self.settings.platform.and_then(Platform::row) {
+            Some((least, _)) if self.gaps.platform => WhyUnknown::PlatformVersion { least },
+            _ => WhyUnknown::WebhookDefault,
+        }
+    }
+
+    /// Whether something is still to be learned about the settings.
+    pub fn has_gaps(&self) -> bool {
+        self.gaps.platform || self.gaps.default
+    }
+
+    /// Whether a pod may still show something: what fills a gap, or that the webhook is another than its name says.
+    pub fn may_learn(&self) -> bool {
+        self.has_gaps() || matches!(self.source, SettingsSource::Documented | SettingsSource::Defaults)
+    }
+
+    /// Lists the settings that are possible after something was learned.
+    fn conclude(&mut self) {
+        let own = Settings {
+            compat: irsa_core::settings::Compat::None,
+            global_value: Settings::default().global_value,
+            namespace_defaults: true,
+            record: true,
+            ..self.settings.clone()
+        };
+        self.possible_own = if self.settings.compat.is_upstream() {
+            self.gaps.fill(&own)
+        } else {
+            self.gaps.fill(&self.settings)
+        };
+        self.possible = self.gaps.fill(&self.settings);
+        if self.gaps.flavor {
+            self.possible.extend(self.possible_own.iter().cloned());
+        }
+    }
+
+    /// Takes it as seen that this project's webhook mutates pods here, and learns from the record that it left: one
+    /// that names its flag or the platform tells what service accounts without a choice are given.
+    pub fn observe(&mut self, record: Choice, version: &Version) {
+        if !self.source.is_assumed() {
             return;
         }
         self.observe_own();
         match record.source {
+            ChoiceSource::Container => {}
+            ChoiceSource::PlatformTooOld => {
+                self.too_old(version);
+                self.gaps.default = false;
+            }
             ChoiceSource::Flag => {
+                self.may_choose();
                 self.settings.flag = Some(record.endpoint);
-                self.default_observed = true;
+                self.gaps.default = false;
             }
-            ChoiceSource::Platform | ChoiceSource::Unset | ChoiceSource::PlatformTooOld => {
+            ChoiceSource::Platform | ChoiceSource::Unset => {
+                self.may_choose();
                 self.settings.flag = None;
-                self.default_observed = true;
+                if record.source == ChoiceSource::Unset {
+                    self.settings.platform = None;
+                }
+                self.gaps.default = false;
             }
-            _ => {}
-        }
-        self.own.flag = self.settings.flag;
-    }
-
-    /// Takes it as seen that this project's webhook mutates pods here; its default stays unknown.
-    pub fn observe_own(&mut self) {
-        if self.source == SettingsSource::Documented {
-            let region = self.settings.region.take();
-            self.settings = self.own.clone();
-            self.settings.region = region;
-            self.source = SettingsSource::Observed;
-            self.watches_config_map = true;
-            let known = self
-                .installed
-                .iter()
-                .any(|webhook| webhook.flavor == Flavor::Irsa);
-            if let Some(first) = self.installed.first_mut().filter(|_| !known) {
-                first.flavor = Flavor::Irsa;
+            ChoiceSource::ServiceAccount | ChoiceSource::ConfigMap | ChoiceSource::Namespace => {
+                self.may_choose();
             }
         }
+        self.conclude();
     }
 
-    /// Learns from the records in a page of pods, as long as the default is not known: the newest record counts.
-    pub fn learn(&mut self, pods: &[crate::wire::Pod<'_>]) {
-        let assumed = matches!(self.source, SettingsSource::Documented | SettingsSource::Observed);
-        if !assumed || self.default_observed {
+    /// This project's webhook answers under the name of another one: what was assumed of that one no longer counts.
+    fn observe_own(&mut self) {
+        if self.source == SettingsSource::Observed {
             return;
         }
-        let name = format!(
-            "{}/{}",
-            self.own.annotation_prefix,
-            irsa_core::annotations::RECORD
-        );
-        let mut newest: Option<(&str, bool, Choice)> = None;
-        for pod in pods {
-            let Some(record) = pod.metadata.annotations.get(&name).and_then(Choice::from_record) else {
-                continue;
+        self.settings = Settings {
+            region: self.settings.region.take(),
+            platform: self.settings.platform,
+            annotation_prefix: self.settings.annotation_prefix.clone(),
+            ..Settings::default()
+        };
+        self.source = SettingsSource::Observed;
+        self.gaps.default = true;
+        self.gaps.flavor = false;
+        self.watches_config_map = true;
+        let known = self
+            .installed
+            .iter()
+            .any(|webhook| webhook.flavor == Flavor::Irsa);
+        if let Some(first) = self.installed.first_mut().filter(|_| !known) {
+            first.flavor = Flavor::Irsa;
+        }
+    }
+
+    fn may_choose(&mut self) {
+        if let (true, Some(platform)) = (self.gaps.platform, &mut self.settings.platform) {
+            platform.eks = platform.row().map(|(least, _)| least);
+            self.gaps.platform = false;
+        }
+    }
+
+    fn too_old(&mut self, version: &Version) {
+        if let Some(kubernetes) = version.kubernetes() {
+            let unknown = Platform {
+                kubernetes,
+                eks: None,
             };
-            let of_default = matches!(
-                record.source,
-                ChoiceSource::Flag
-                    | ChoiceSource::Platform
-                    | ChoiceSource::Unset
-                    | ChoiceSource::PlatformTooOld
-            );
-            // RFC 3339 in the form that API servers write sorts as text.
-            let made = pod.metadata.creation_timestamp.as_deref().unwrap_or_default();
-            if newest.is_none_or(|(known, default, _)| (of_default, made) >= (default, known)) {
-                newest = Some((made, of_default, record));
+            self.settings.platform = Some(Platform {
+                eks: unknown.row().map(|(least, _)| least.saturating_sub(1)),
+                ..unknown
+            });
+        }
+        self.gaps.platform = false;
+    }
+
+    /// Learns from the value in a pod without a record. `chosen` is what its service account or namespace chose.
+    pub fn observe_value(&mut self, chosen: Option<EndpointType>, value: Option<&str>, version: &Version) {
+        if !self.source.is_assumed() || !self.has_gaps() {
+            return;
+        }
+        match (chosen, value) {
+            (Some(EndpointType::Regional) | None, Some("regional")) => self.may_choose(),
+            (Some(EndpointType::Regional), None) if self.gaps.platform => self.too_old(version),
+            // The default of a platform that may choose is regional.
+            (None, None) if self.gaps.platform && !self.gaps.default => self.too_old(version),
+            _ => {}
+        }
+        if chosen.is_none() && self.gaps.default {
+            self.settings.flag = match value {
+                Some("regional") => Some(EndpointType::Regional),
+                Some(_) => Some(EndpointType::Global),
+                None => None,
+            };
+            if value.is_none() {
+                self.settings.platform = None;
             }
+            self.gaps.default = false;
         }
-        if let Some((.., record)) = newest {
-            self.observe(record);
-        }
+        self.conclude();
     }
 
     /// Whether the API server asks one of the webhooks about a pod with these labels in a namespace with those.
@@ -278,6 +393,39 @@ impl Webhooks {
     }
 }
 
+impl Gaps {
+    /// The settings with every value that is possible in the gaps.
+    fn fill(self, settings: &Settings) -> Vec<Settings> {
+        let mut possible = vec![settings.clone()];
+        if let (true, Some(platform)) = (self.platform, settings.platform)
+            && let Some((least, _)) = platform.row()
+        {
+            possible = [least, least.saturating_sub(1)]
+                .map(|eks| Settings {
+                    platform: Some(Platform {
+                        eks: Some(eks),
+                        ..platform
+                    }),
+                    ..settings.clone()
+                })
+                .into();
+        }
+        if self.default {
+            let flags = [None, Some(EndpointType::Regional), Some(EndpointType::Global)];
+            possible = possible
+                .iter()
+                .flat_map(|settings| {
+                    flags.map(|flag| Settings {
+                        flag,
+                        ..settings.clone()
+                    })
+                })
+                .collect();
+        }
+        possible
+    }
+}
+
 /// What the caller knows better than the cluster tells.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -293,64 +441,77 @@ pub async fn discover(
     version: &Version,
     overrides: &Overrides,
 ) -> Result<Webhooks, Error> {
-    let mut found = Webhooks::assumed(Settings::default(), SettingsSource::Defaults);
-    let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations?limit=500";
-    match cluster.get_value(path).await {
-        Ok(list) => found.installed = installed(&list),
-        Err(error) if error.is_forbidden() || error.is_not_found() => {
-            found.unreadable = Some(error.to_string());
-        }
-        Err(error) => return Err(error),
+    if let Some(settings) = &overrides.settings {
+        return Ok(Webhooks::assumed(settings.clone(), SettingsSource::Given));
+    }
+    let (installed, unreadable) = configurations(cluster).await?;
+    let mut behind = None;
+    if let Some(Target::Service { namespace, name, .. }) = installed.first().map(|first| &first.target) {
+        behind = pods_behind(cluster, namespace, name).await?;
     }
     let platform = version.platform(overrides.platform_version);
-    if let Some(first) = found.installed.first() {
-        let flavor = first.flavor;
-        if let Target::Service { namespace, name, .. } = &first.target
-            && let Some(behind) = pods_behind(cluster, namespace, name).await?
-        {
-            found.ready = Some(behind.ready);
-            if let Some((pod, arguments)) = behind.arguments {
-                let read = from_arguments(flavor, &arguments);
-                found.settings = read.settings;
-                found.watches_config_map = read.watches_config_map;
-                found.source = SettingsSource::Arguments { pod };
-            }
-        }
-        if found.source == SettingsSource::Defaults {
-            match flavor {
-                Flavor::Eks => {
-                    found.settings = documented_for_eks(platform);
-                    found.source = SettingsSource::Documented;
-                }
-                Flavor::Upstream => found.settings = Settings::default().upstream(),
-                Flavor::Irsa => found.watches_config_map = true,
-            }
-        }
-    } else if version.is_eks() {
-        found.settings = documented_for_eks(platform);
-        found.source = SettingsSource::Documented;
-    }
-    found.own.platform = platform;
-    if found.settings.platform.is_none() && !found.settings.compat.is_upstream() {
-        found.settings.platform = platform;
-    }
-    if let Some(settings) = &overrides.settings {
-        found.settings = settings.clone();
-        found.source = SettingsSource::Given;
-    }
-    Ok(found)
+    Ok(known(version, platform, installed, unreadable, behind))
 }
 
-/// The settings of the webhook that EKS runs: that of the Go webhook, with the default of the platform's table.
-pub fn documented_for_eks(platform: Option<Platform>) -> Settings {
-    use irsa_core::endpoint::Capability;
-    let mut settings = Settings::default().upstream();
-    settings.flag = Some(match platform.map(Platform::capability) {
-        Some(Capability::GlobalOnly) => EndpointType::Global,
-        Some(Capability::MayChoose { default }) => default,
-        None => EndpointType::Regional,
+async fn configurations(cluster: &Cluster) -> Result<(Vec<Installed>, Option<String>), Error> {
+    let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations?limit=500";
+    match cluster.get_value(path).await {
+        Ok(list) => Ok((installed(&list), None)),
+        Err(error) if error.is_forbidden() || error.is_not_found() => {
+            Ok((Vec::new(), Some(error.to_string())))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts together what is known, and what is not.
+fn known(
+    version: &Version,
+    platform: Option<Platform>,
+    installed: Vec<Installed>,
+    unreadable: Option<String>,
+    behind: Option<Behind>,
+) -> Webhooks {
+    let mut found = Webhooks::assumed(Settings::default(), SettingsSource::Defaults);
+    found.ready = behind.as_ref().map(|behind| behind.ready);
+    let flavor = installed.first().map(|first| first.flavor);
+    let arguments = behind.and_then(|behind| behind.arguments);
+    let read = flavor.and_then(|flavor| {
+        let (pod, container) = arguments?;
+        Some((pod, from_container(flavor, &container, platform)?))
     });
-    settings
+    if let Some((pod, read)) = read {
+        found.settings = read.settings;
+        found.watches_config_map = read.watches_config_map;
+        found.source = SettingsSource::Arguments { pod };
+    } else {
+        let documented = version.is_eks() && unreadable.is_none() && flavor.is_none_or(|f| f == Flavor::Eks);
+        (found.settings, found.source) = match flavor {
+            _ if documented => (documented_for_eks(platform), SettingsSource::Documented),
+            Some(Flavor::Irsa) => (Settings::default(), SettingsSource::Defaults),
+            _ => (Settings::default().upstream(), SettingsSource::Defaults),
+        };
+        found.settings.platform = platform;
+        found.watches_config_map = flavor == Some(Flavor::Irsa);
+        found.gaps = Gaps {
+            platform: platform.is_some_and(Platform::is_undecided),
+            default: !documented,
+            flavor: !documented && flavor != Some(Flavor::Irsa),
+        };
+    }
+    found.installed = installed;
+    found.unreadable = unreadable;
+    found.conclude();
+    found
+}
+
+/// The settings of the webhook that EKS runs: that of the Go webhook, with the default of the platform's table. A
+/// platform that is not known is taken for a current one.
+pub fn documented_for_eks(platform: Option<Platform>) -> Settings {
+    Settings {
+        platform: Some(platform.unwrap_or(Platform::LATEST)),
+        ..Settings::default().upstream()
+    }
 }
 
 /// The entries of a list of `MutatingWebhookConfiguration` that inject identities.
@@ -464,9 +625,11 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// Pods behind a service, and one that was read.
 struct Behind {
     ready: Ready,
-    arguments: Option<(String, Vec<String>)>,
+    /// Namespace and name of a pod, and its first container, which looks most like the webhook.
+    arguments: Option<(String, Value)>,
 }
 
 /// The pods that a service selects; nothing when the service or its pods may not be read.
@@ -524,9 +687,9 @@ async fn pods_behind(cluster: &Cluster, namespace: &str, name: &str) -> Result<O
                     .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
                 behind.ready.ready += usize::from(ready);
                 if behind.arguments.is_none() || ready {
-                    behind.arguments = arguments(pod).map(|arguments| {
+                    behind.arguments = pod["spec"]["containers"].get(0).map(|container| {
                         let pod = format!("{namespace}/{}", text(&pod["metadata"]["name"]));
-                        (pod, arguments)
+                        (pod, container.clone())
                     });
                 }
             }
@@ -541,18 +704,6 @@ async fn pods_behind(cluster: &Cluster, namespace: &str, name: &str) -> Result<O
     }
 }
 
-/// Command and arguments of the container that looks most like the webhook: the first.
-fn arguments(pod: &Value) -> Option<Vec<String>> {
-    let container = pod["spec"]["containers"].get(0)?;
-    let mut arguments = Vec::new();
-    for field in ["command", "args"] {
-        for value in container[field].as_array().into_iter().flatten() {
-            arguments.push(text(value));
-        }
-    }
-    Some(arguments)
-}
-
 /// What the arguments of a webhook say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadArguments {
@@ -562,68 +713,83 @@ pub struct ReadArguments {
     pub watches_config_map: bool,
 }
 
-/// Reads the flags that decide what a pod is given. Flags that this build does not know are other flags.
-pub fn from_arguments(flavor: Flavor, arguments: &[String]) -> ReadArguments {
-    let flag = |name: &str| -> Option<&str> {
-        arguments.iter().enumerate().rev().find_map(|(index, argument)| {
-            let flag = argument
-                .strip_prefix("--")
-                .or_else(|| argument.strip_prefix('-'))?;
-            match flag.split_once('=') {
-                Some((key, value)) => (key == name).then_some(value),
-                None => (flag == name).then(|| {
-                    arguments
-                        .get(index + 1)
-                        .map(String::as_str)
-                        .filter(|next| !next.starts_with('-'))
-                        .unwrap_or("true")
-                }),
-            }
-        })
+/// Reads the settings of a running webhook from the arguments and variables of its container, by the function that
+/// `irsa webhook` starts by. Nothing if they cannot be read: a flag has a value that means nothing, or one that stands
+/// elsewhere.
+pub fn from_container(
+    flavor: Flavor,
+    container: &Value,
+    platform: Option<Platform>,
+) -> Option<ReadArguments> {
+    let list = |field: &str| container[field].as_array().into_iter().flatten();
+    let literal = |name: &str| {
+        let found = list("env").rev().find(|variable| variable["name"] == name)?;
+        if !found["valueFrom"].is_null() {
+            return Some(None);
+        }
+        Some(Some(found["value"].as_str().unwrap_or_default().to_owned()))
     };
-    let boolean =
-        |name: &str| flag(name).map(|value| irsa_core::annotations::parse_bool(value).unwrap_or(true));
-    let upstream = flavor != Flavor::Irsa || flag("compat") == Some("upstream");
-    let mut settings = Settings::default();
-    if upstream {
-        settings = settings.upstream();
+    let mut arguments = Vec::new();
+    for argument in list("command").chain(list("args")) {
+        arguments.push(expanded(argument.as_str()?, |name| literal(name).flatten()));
     }
-    for (name, field) in [
-        ("annotation-prefix", &mut settings.annotation_prefix),
-        ("token-audience", &mut settings.audience),
-        ("token-mount-path", &mut settings.mount_path),
-    ] {
-        if let Some(value) = flag(name).filter(|value| !value.is_empty()) {
-            *field = value.into();
+    let mut elsewhere = false;
+    let variable = |name: &str| match literal(name) {
+        Some(None) => {
+            elsewhere = true;
+            None
         }
+        value => value.flatten(),
+    };
+    let read = match flavor {
+        Flavor::Irsa => flags::read(&arguments, variable),
+        Flavor::Eks | Flavor::Upstream => flags::read_upstream(&arguments),
     }
-    if let Some(seconds) = flag("token-expiration").and_then(|value| value.parse().ok()) {
-        settings.set_token_expiration(seconds);
-    }
-    settings.region = flag("aws-default-region")
-        .filter(|value| !value.is_empty())
-        .map(Into::into);
-    settings.flag = flag("sts-regional-endpoint").and_then(|value| match value {
-        "regional" => Some(EndpointType::Regional),
-        "global" => Some(EndpointType::Global),
-        value => irsa_core::annotations::parse_bool(value).map(EndpointType::from_regional),
-    });
-    if !upstream {
-        settings.compat = Compat::None;
-        if let Some(value) = flag("global-endpoint-value").and_then(|value| value.parse::<GlobalValue>().ok())
-        {
-            settings.global_value = value;
-        }
-        if let Some(value) = boolean("namespace-defaults") {
-            settings.namespace_defaults = value;
-        }
-        settings.platform = flag("kubernetes-version")
-            .and_then(|version| Platform::parse(version, flag("platform-version")).ok());
-    }
-    ReadArguments {
-        watches_config_map: boolean("watch-config-map").unwrap_or(false),
+    .ok()?;
+    let mut settings = read.settings;
+    settings.platform = match read.platform {
+        flags::PlatformFlag::Known(platform) => platform,
+        // It asks the API, which does not tell `eks.N` either.
+        flags::PlatformFlag::Ask => platform.map(|platform| Platform {
+            eks: None,
+            ..platform
+        }),
+    };
+    let unresolved = |text: &str| text.contains("$(");
+    settings.region = settings.region.filter(|region| !unresolved(region));
+    let elsewhere = elsewhere
+        || [&settings.annotation_prefix, &settings.audience]
+            .into_iter()
+            .any(|text| unresolved(text));
+    (!elsewhere).then_some(ReadArguments {
+        watches_config_map: read.watch_config_map,
         settings,
+    })
+}
+
+/// Replaces `$(NAME)` as the kubelet does; a name that is not known here stays.
+fn expanded(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        if let Some(literal) = after.strip_prefix('$') {
+            out.push('$');
+            rest = literal;
+        } else if let Some((name, behind)) = after.strip_prefix('(').and_then(|after| after.split_once(')')) {
+            match value(name) {
+                Some(value) => out.push_str(&value),
+                None => out.push_str(&rest[at..rest.len() - behind.len()]),
+            }
+            rest = behind;
+        } else {
+            out.push('$');
+            rest = after;
+        }
     }
+    out.push_str(rest);
+    out
 }
 
 /// What `/version` says.
@@ -668,10 +834,6 @@ mod tests {
 
     use super::*;
 
-    fn strings(arguments: &[&str]) -> Vec<String> {
-        arguments.iter().map(|argument| (*argument).to_owned()).collect()
-    }
-
     #[test]
     fn the_webhooks_of_eks_upstream_and_irsa_are_told_apart_and_others_left_out() {
         let rules = json!([{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]);
@@ -712,36 +874,38 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_read_as_both_webhooks_read_them() {
-        let read = from_arguments(
+    fn a_running_webhook_is_read_by_its_arguments_and_variables() {
+        let read = |flavor, container: &Value| from_container(flavor, container, None);
+        let upstream = read(
             Flavor::Upstream,
-            &strings(&[
-                "/webhook",
-                "--sts-regional-endpoint",
-                "--aws-default-region=us-west-2",
-                "--token-audience",
-                "amazonaws.com",
-                "--watch-config-map=true",
-            ]),
-        );
-        assert!(read.settings.compat.is_upstream());
-        assert!(read.watches_config_map);
-        assert_eq!(read.settings.flag, Some(EndpointType::Regional));
-        assert_eq!(read.settings.region.as_deref(), Some("us-west-2"));
-        assert_eq!(&*read.settings.audience, "amazonaws.com");
+            &json!({"command": ["/webhook"], "args": ["--sts-regional-endpoint", "--aws-default-region=$(REGION)",
+                "--token-audience", "amazonaws.com", "--watch-config-map=true", "--namespace=$(POD_NAMESPACE)"],
+                "env": [{"name": "REGION", "value": "us-west-2"}, {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {}}}]}),
+        )
+        .unwrap();
+        assert!(upstream.settings.compat.is_upstream() && upstream.watches_config_map);
+        assert_eq!(upstream.settings.flag, Some(EndpointType::Regional));
+        assert_eq!(upstream.settings.region.as_deref(), Some("us-west-2"));
+        assert_eq!(&*upstream.settings.audience, "amazonaws.com");
 
-        let read = from_arguments(
+        let ours = read(
             Flavor::Irsa,
-            &strings(&[
-                "irsa",
-                "webhook",
-                "--sts-regional-endpoint=false",
-                "--global-endpoint-value=omit",
-            ]),
-        );
-        assert!(!read.settings.compat.is_upstream());
-        assert_eq!(read.settings.flag, Some(EndpointType::Global));
-        assert_eq!(read.settings.global_value, GlobalValue::Omit);
+            &json!({"args": ["webhook", "--sts-regional-endpoint=false", "--kubernetes=1.24", "--platform=eks.1"],
+                "env": [{"name": "IRSA_WEBHOOK_GLOBAL_ENDPOINT_VALUE", "value": "omit"}]}),
+        )
+        .unwrap();
+        assert_eq!(ours.settings.flag, Some(EndpointType::Global));
+        assert_eq!(ours.settings.global_value, irsa_core::endpoint::GlobalValue::Omit);
+        assert_eq!(ours.settings.platform.unwrap().to_string(), "1.24 eks.1");
+
+        // A setting that stands elsewhere, or means nothing, makes all of them unknown.
+        for container in [
+            json!({"env": [{"name": "IRSA_WEBHOOK_COMPAT", "valueFrom": {"configMapKeyRef": {}}}]}),
+            json!({"args": ["--compat=perhaps"]}),
+            json!({"args": ["--annotation-prefix=$(PREFIX)"]}),
+        ] {
+            assert_eq!(read(Flavor::Irsa, &container), None, "{container}");
+        }
     }
 
     #[test]
@@ -755,51 +919,100 @@ mod tests {
         };
         assert_eq!(kind.platform(None), None);
         assert_eq!(kind.platform(Some(4)).unwrap().eks, Some(4));
-        assert_eq!(
-            documented_for_eks(eks.platform(None)).flag,
-            Some(EndpointType::Global)
-        );
-        assert_eq!(documented_for_eks(None).flag, Some(EndpointType::Regional));
+    }
+
+    fn version(text: &str) -> Version {
+        Version {
+            git_version: text.to_owned(),
+        }
+    }
+
+    /// The endpoint type of a service account that chose this, if it is known.
+    fn decided(webhooks: &Webhooks, chosen: Option<bool>) -> Result<String, WhyUnknown> {
+        let annotations = [
+            Some(("eks.amazonaws.com/role-arn", "arn:aws:iam::111122223333:role/r")),
+            chosen.map(|chosen| {
+                (
+                    "eks.amazonaws.com/sts-regional-endpoints",
+                    if chosen { "true" } else { "false" },
+                )
+            }),
+        ];
+        let account = irsa_core::identity::ServiceAccount::from_annotations(
+            annotations.into_iter().flatten(),
+            &webhooks.settings,
+        )
+        .unwrap();
+        let lookup = irsa_core::identity::Lookup {
+            service_account: irsa_core::identity::Known::Annotated(&account),
+            ..irsa_core::identity::Lookup::NOTHING
+        };
+        let mut choices: Vec<Choice> = webhooks
+            .possible(false)
+            .iter()
+            .map(|settings| irsa_core::identity::resolve(&lookup, settings).unwrap().choice)
+            .collect();
+        choices.dedup();
+        match choices[..] {
+            [choice] => Ok(choice.record()),
+            _ => Err(webhooks.why_unknown()),
+        }
     }
 
     #[test]
-    fn the_record_in_pods_tells_the_default_that_no_configuration_tells() {
-        let pods = |records: &[(&str, &str)]| {
-            let items: Vec<_> = records
-                .iter()
-                .map(|(made, record)| {
-                    json!({"metadata": {"creationTimestamp": made, "annotations": {"eks.amazonaws.com/sts-endpoint": record}}})
-                })
-                .collect();
-            json!({"items": items}).to_string()
-        };
-        let learned = |records: &[(&str, &str)]| {
-            let mut webhooks = Webhooks::assumed(documented_for_eks(None), SettingsSource::Documented);
-            let text = pods(records);
-            let page: crate::wire::Page<'_, crate::wire::Pod<'_>> = serde_json::from_str(&text).unwrap();
-            webhooks.learn(&page.items);
-            (webhooks.source, webhooks.settings.flag, webhooks.default_observed)
-        };
-        // The newest record of a default counts, however new one of a choice is.
+    fn where_a_platform_version_decides_nothing_is_known_until_something_shows_it() {
+        let unknown = Err(WhyUnknown::PlatformVersion { least: 2 });
+        let version = version("v1.24.17-eks-0a21954");
+        let fresh = || Webhooks::unread_for_tests(&version.git_version, Flavor::Eks);
+        for chosen in [None, Some(true), Some(false)] {
+            assert_eq!(decided(&fresh(), chosen), unknown);
+        }
+        // A pod of an account that chose regional and got nothing; one that got it.
+        let mut old = fresh();
+        old.observe_value(Some(EndpointType::Regional), None, &version);
         assert_eq!(
-            learned(&[
-                ("2026-01-01T00:00:00Z", "regional,flag"),
-                ("2026-01-02T00:00:00Z", "global,flag"),
-                ("2026-01-03T00:00:00Z", "regional,service-account"),
-            ]),
-            (SettingsSource::Observed, Some(EndpointType::Global), true)
+            decided(&old, Some(true)).as_deref(),
+            Ok("global,platform-too-old")
         );
+        let mut current = fresh();
+        current.observe_value(None, Some("regional"), &version);
+        assert_eq!(decided(&current, None).as_deref(), Ok("regional,platform"));
         assert_eq!(
-            learned(&[("2026-01-01T00:00:00Z", "regional,platform")]),
-            (SettingsSource::Observed, None, true)
+            decided(&current, Some(false)).as_deref(),
+            Ok("global,service-account")
         );
+        // A record says it without a doubt.
+        let mut recorded = fresh();
+        let record = Choice::from_record("global,platform-too-old").unwrap();
+        recorded.observe(record, &version);
+        for chosen in [None, Some(true), Some(false)] {
+            assert_eq!(
+                decided(&recorded, chosen).as_deref(),
+                Ok("global,platform-too-old")
+            );
+        }
+        // The other rows begin with the first platform version: nothing has to be known.
+        let current = Webhooks::unread_for_tests("v1.29.1-eks-0a21954", Flavor::Eks);
+        assert_eq!(decided(&current, None).as_deref(), Ok("regional,platform"));
+        let old = Webhooks::unread_for_tests("v1.22.17-eks-0a21954", Flavor::Eks);
         assert_eq!(
-            learned(&[("2026-01-01T00:00:00Z", "regional,service-account")]),
-            (SettingsSource::Observed, None, false)
+            decided(&old, Some(true)).as_deref(),
+            Ok("global,platform-too-old")
         );
-        assert_eq!(
-            learned(&[("2026-01-01T00:00:00Z", "whatever")]),
-            (SettingsSource::Documented, Some(EndpointType::Regional), false)
-        );
+    }
+
+    #[test]
+    fn the_default_of_a_webhook_that_cannot_be_read_is_unknown_until_a_pod_shows_it() {
+        for flavor in [Flavor::Upstream, Flavor::Irsa] {
+            let version = version("v1.36.2");
+            let mut webhooks = Webhooks::unread_for_tests(&version.git_version, flavor);
+            assert_eq!(decided(&webhooks, None), Err(WhyUnknown::WebhookDefault));
+            assert_eq!(
+                decided(&webhooks, Some(true)).as_deref(),
+                Ok("regional,service-account")
+            );
+            webhooks.observe_value(None, Some("regional"), &version);
+            assert_eq!(decided(&webhooks, None).as_deref(), Ok("regional,flag"));
+        }
     }
 }

@@ -6,10 +6,11 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData, ops::Deref};
 
+use irsa_core::pod::Spec;
 use jiff::Timestamp;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -228,14 +229,6 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(Option::<IgnoredAny>::deserialize(deserializer)?.is_some())
-}
-
-fn not_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(Option::<Vec<IgnoredAny>>::deserialize(deserializer)?.is_some_and(|list| !list.is_empty()))
-}
-
 /// What is read of any object's metadata.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -300,9 +293,9 @@ pub struct Pod<'a> {
     /// Metadata.
     #[serde(borrow, default)]
     pub metadata: Meta<'a>,
-    /// Specification.
+    /// Specification, as the rules read it.
     #[serde(borrow, default)]
-    pub spec: PodSpec<'a>,
+    pub spec: Spec<'a>,
     /// Status.
     #[serde(borrow, default)]
     pub status: PodStatus<'a>,
@@ -311,13 +304,10 @@ pub struct Pod<'a> {
 impl Pod<'_> {
     /// The service account, with the API server's default filled in.
     pub fn service_account(&self) -> &str {
-        [
-            &self.spec.service_account_name,
-            &self.spec.deprecated_service_account,
-        ]
-        .into_iter()
-        .find(|name| !name.is_empty())
-        .map_or("default", |name| name)
+        match self.spec.service_account() {
+            "" => "default",
+            name => name,
+        }
     }
 
     /// Whether every container has ended for good.
@@ -340,153 +330,6 @@ impl Pod<'_> {
             .get("kubernetes.io/config.mirror")
             .is_some()
     }
-}
-
-/// What is read of a pod's specification.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PodSpec<'a> {
-    /// Node that runs it.
-    #[serde(borrow, default)]
-    pub node_name: Text<'a>,
-    /// Service account.
-    #[serde(borrow, default)]
-    pub service_account_name: Text<'a>,
-    /// The field's former name.
-    #[serde(rename = "serviceAccount", borrow, default)]
-    pub deprecated_service_account: Text<'a>,
-    /// Containers.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
-    pub containers: Vec<Container<'a>>,
-    /// Init containers.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
-    pub init_containers: Vec<Container<'a>>,
-    /// Volumes.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
-    pub volumes: Vec<Volume<'a>>,
-}
-
-/// What is read of a container.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Container<'a> {
-    /// Name.
-    #[serde(borrow, default)]
-    pub name: Text<'a>,
-    /// Image reference.
-    #[serde(borrow, default)]
-    pub image: Text<'a>,
-    /// Environment, in order.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
-    pub env: Vec<EnvVar<'a>>,
-    /// Whether variables also come from ConfigMaps or Secrets, which are not read.
-    #[serde(default, deserialize_with = "not_empty")]
-    pub env_from: bool,
-    /// Mounts.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
-    pub volume_mounts: Vec<VolumeMount<'a>>,
-}
-
-/// The value of an environment variable, as far as the pod tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EnvValue<'a> {
-    /// Written in the pod.
-    Literal(&'a str),
-    /// Read from a ConfigMap, Secret or field when the container starts.
-    Reference,
-}
-
-impl<'a> Container<'a> {
-    /// The value that the container sees: the last entry of that name wins.
-    pub fn env(&self, name: &str) -> Option<EnvValue<'_>> {
-        self.env
-            .iter()
-            .rev()
-            .find(|var| var.name == name)
-            .map(|var| match &var.value {
-                Some(value) => EnvValue::Literal(value),
-                None if var.value_from => EnvValue::Reference,
-                None => EnvValue::Literal(""),
-            })
-    }
-
-    /// The literal value of a variable; nothing when it is absent or a reference.
-    pub fn literal(&self, name: &str) -> Option<&str> {
-        match self.env(name) {
-            Some(EnvValue::Literal(value)) => Some(value),
-            _ => None,
-        }
-    }
-}
-
-/// An environment variable.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EnvVar<'a> {
-    /// Name.
-    #[serde(borrow, default)]
-    pub name: Text<'a>,
-    /// Literal value.
-    #[serde(borrow, default)]
-    pub value: Option<Text<'a>>,
-    /// Whether the value is read from elsewhere.
-    #[serde(default, deserialize_with = "present")]
-    pub value_from: bool,
-}
-
-/// A mount of a volume.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VolumeMount<'a> {
-    /// Volume.
-    #[serde(borrow, default)]
-    pub name: Text<'a>,
-    /// Directory in the container.
-    #[serde(borrow, default)]
-    pub mount_path: Text<'a>,
-}
-
-/// What is read of a volume: whether it projects a service account token.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Volume<'a> {
-    /// Name.
-    #[serde(borrow, default)]
-    pub name: Text<'a>,
-    /// Projected sources.
-    #[serde(borrow, default)]
-    pub projected: Option<Projected<'a>>,
-}
-
-/// A projected volume.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Projected<'a> {
-    /// Its sources.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
-    pub sources: Vec<ProjectedSource<'a>>,
-}
-
-/// One source of a projected volume.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ProjectedSource<'a> {
-    /// A token of the pod's service account.
-    #[serde(borrow, default)]
-    pub service_account_token: Option<TokenSource<'a>>,
-}
-
-/// A projected service account token.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TokenSource<'a> {
-    /// Audience; the API server's own when absent.
-    #[serde(borrow, default)]
-    pub audience: Option<Text<'a>>,
-    /// Lifetime in seconds.
-    #[serde(default)]
-    pub expiration_seconds: Option<i64>,
-    /// File below the mount.
-    #[serde(borrow, default)]
-    pub path: Text<'a>,
 }
 
 /// What is read of a pod's status.
@@ -651,17 +494,6 @@ mod tests {
     }
 
     #[test]
-    fn the_last_variable_of_a_name_wins_and_a_missing_value_is_empty() {
-        let pod: Pod<'_> = serde_json::from_str(POD).unwrap();
-        let container = &pod.spec.containers[0];
-        assert_eq!(container.env("A"), Some(EnvValue::Literal("2")));
-        assert_eq!(container.env("B"), Some(EnvValue::Reference));
-        assert_eq!(container.env("C"), Some(EnvValue::Literal("")));
-        assert_eq!(container.env("D"), None);
-        assert!(!container.env_from);
-    }
-
-    #[test]
     fn a_page_without_items_or_with_null_is_empty() {
         let page: Page<'_, Pod<'_>> = serde_json::from_str(r#"{"items":null}"#).unwrap();
         assert!(page.items.is_empty() && page.metadata.next.is_none());
@@ -669,13 +501,6 @@ mod tests {
             serde_json::from_str(r#"{"metadata":{"continue":"abc","remainingItemCount":7}}"#).unwrap();
         assert_eq!(page.metadata.next.as_deref(), Some("abc"));
         assert_eq!(page.metadata.remaining, Some(7));
-    }
-
-    #[test]
-    fn a_pod_can_be_read_from_a_value_too() {
-        let value: serde_json::Value = serde_json::from_str(POD).unwrap();
-        let pod = Pod::deserialize(&value).unwrap();
-        assert_eq!(pod.service_account(), "aws-node");
     }
 
     #[test]

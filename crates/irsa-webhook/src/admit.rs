@@ -10,8 +10,10 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use irsa_core::annotations::{self, Problem};
-use irsa_core::identity::{self, Known, NotMutated};
-use irsa_core::mutation::{self, Pod};
+use irsa_core::finding::{Fact, Finding, Severity};
+use irsa_core::identity::{self, Known, NoIdentity};
+use irsa_core::mutation::{self, Unchanged};
+use irsa_core::pod::Pod;
 use irsa_core::settings::Settings;
 use irsa_core::text::Foreign;
 
@@ -172,8 +174,8 @@ impl Admission {
         };
         match identity::resolve(&facts, settings) {
             Ok(identity) => self.mutate(request, pod, &identity, settings),
-            Err(NotMutated::ServiceAccountUnknown) => Ok(self.unknown(namespace, name, pod, asked.as_ref())),
-            Err(_) => Ok(self.not_asked(namespace, name, pod, known)),
+            Err(NoIdentity::ServiceAccountUnknown) => Ok(self.unknown(namespace, name, pod, asked.as_ref())),
+            Err(NoIdentity::NoRole) => Ok(self.not_asked(namespace, name, pod, known)),
         }
     }
 
@@ -208,13 +210,10 @@ impl Admission {
     ) -> Result<Decision, review::Error> {
         let outcome = pod.patch(identity, settings, self.random()).map_err(unreadable)?;
         self.metrics.pod(identity.method.as_str());
-        let reason = match outcome.not_mutated {
+        let reason = match outcome.unchanged {
             None => Reason::Mutated,
-            Some(NotMutated::AlreadyComplete) => Reason::Complete,
-            Some(NotMutated::AllContainersSkipped | NotMutated::SkipLabel) => Reason::Skipped,
-            Some(NotMutated::NoServiceAccount | NotMutated::ServiceAccountUnknown | NotMutated::NoRole) => {
-                Reason::NotAsked
-            }
+            Some(Unchanged::AlreadyComplete) => Reason::Complete,
+            Some(Unchanged::AllContainersSkipped | Unchanged::SkipLabel) => Reason::Skipped,
         };
         let endpoint = (identity.choice.endpoint.as_str(), identity.choice.source.as_str());
         self.metrics.patch(
@@ -224,7 +223,7 @@ impl Admission {
         let warnings = outcome
             .warnings
             .iter()
-            .filter(|warning| !warning.is_remark())
+            .filter(|warning| warning.severity() > Severity::Info)
             .map(|warning| self.warning(warning))
             .collect::<Vec<_>>();
         let mut audit = Vec::new();
@@ -328,16 +327,18 @@ impl Admission {
         }
     }
 
-    fn warning(&self, warning: &mutation::Warning<'_>) -> String {
-        self.metrics.warning(match warning {
-            mutation::Warning::Annotation(warning) => kind(&warning.problem),
-            mutation::Warning::Value { .. } => "value",
-            mutation::Warning::LoneRegion { .. } => "lone_region",
-            mutation::Warning::StaticCredentials { .. } => "static_credentials",
-            mutation::Warning::MountPathTaken { .. } => "mount_path_taken",
-            mutation::Warning::VolumeNameTaken { .. } => "volume_name_taken",
-            mutation::Warning::NoSuchContainer { .. } => "no_such_container",
-            #[allow(unreachable_patterns, reason = "the core may learn to see more")]
+    fn warning(&self, warning: &Finding) -> String {
+        self.metrics.warning(match &warning.fact {
+            Fact::Annotation(warning) => kind(&warning.problem),
+            Fact::InvalidValue { .. } => "value",
+            Fact::LoneRegion { .. } => "lone_region",
+            Fact::EmptyRegion { .. } => "empty_region",
+            Fact::StaticCredentials => "static_credentials",
+            Fact::ContainerCredentialsSetInPod { .. } => "container_credentials_set_in_pod",
+            Fact::TokenSubPath { .. } => "token_sub_path",
+            Fact::MountPathTaken { .. } => "mount_path_taken",
+            Fact::VolumeNameTaken { .. } => "volume_name_taken",
+            Fact::NoSuchContainer { .. } => "no_such_container",
             _ => "other",
         });
         warning.to_string()

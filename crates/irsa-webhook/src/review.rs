@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use irsa_core::mutation::Pod;
+use irsa_core::pod::Pod;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 

@@ -1,14 +1,15 @@
 //! One mutation: container by container, then the volume, the label and the record.
 
-use std::borrow::Cow;
-
+use super::additions::{Addition, Additions, Given, Mounts, Rules};
 use super::patch::{Patch, Segment, Value};
-use super::pod::{Container, Mount, Pod, Set, Variable, Volume, each_entry, each_pair};
-use super::{ContainerFacts, Error, Outcome, Skipped, Warning};
+use super::{ContainerFacts, Error, Outcome, Unchanged};
 use crate::annotations::{self, MAX_TOKEN_EXPIRATION, Names, PodAnnotations, RECORD};
 use crate::endpoint::{ChoiceSource, EndpointType, EnvValue};
-use crate::identity::{Identity, Method, NotMutated};
+use crate::finding::{Fact, Finding, rules};
+use crate::identity::{Identity, Method};
+use crate::pod::{self, Container, Mount, Pod, PodFacts, Skipped, Spec, Volume, each_entry, each_pair};
 use crate::settings::Settings;
+use crate::variable::Variable;
 
 /// The label of pods that use the container credentials method. It does not follow the prefix of the annotations.
 const POD_IDENTITY_LABEL: &str = "eks.amazonaws.com/pod-identity";
@@ -17,74 +18,25 @@ const POD_IDENTITY_LABEL: &str = "eks.amazonaws.com/pod-identity";
 /// and the default a random number spreads the refreshes of many pods.
 const JITTER_FLOOR: i64 = 79_200;
 
-/// STS accepts 2 to 64 characters as the name of a session.
-const SESSION_NAME: std::ops::RangeInclusive<usize> = 2..=64;
-
 /// One mutation under way.
 pub(super) struct Mutation<'p, 's> {
     pod: &'p Pod<'p>,
-    identity: &'s Identity<'s>,
-    settings: &'s Settings,
-    annotations: PodAnnotations,
-    upstream: bool,
-    windows: bool,
-    mount_path: &'s str,
-    volume_name: &'s str,
-    token_path: &'s str,
-    token_file: String,
+    facts: PodFacts<'p>,
+    rules: Rules<'s>,
     patch: Patch,
     outcome: Outcome<'p>,
     /// Whether a container has, or is given, a mount of the volume.
     volume_used: bool,
 }
 
-/// The value of a variable that is to be added.
-enum Addition<'v> {
-    Literal(Cow<'v, str>),
-    /// The value of another variable of the container, expanded by the kubelet.
-    Same(Variable),
-    /// The pod's name, filled in by the kubelet.
-    PodName,
-}
-
-/// What is to be added to one container's variables.
-#[derive(Default)]
-struct Additions<'v>([Option<(Variable, Addition<'v>)>; 6], u8);
-
-impl<'v> Additions<'v> {
-    fn push(&mut self, variable: Variable, value: impl Into<Cow<'v, str>>) {
-        self.push_value(variable, Addition::Literal(value.into()));
-    }
-
-    fn push_value(&mut self, variable: Variable, value: Addition<'v>) {
-        if let Some(slot) = self.0.get_mut(usize::from(self.1)) {
-            *slot = Some((variable, value));
-            self.1 += 1;
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &(Variable, Addition<'v>)> {
-        self.0.iter().flatten()
-    }
-}
-
-/// What a container's mounts say about the token's volume.
-#[derive(Default)]
-struct Mounts<'p> {
-    /// Whether there is a list to append to.
-    listed: bool,
-    /// Where the token's volume is mounted already.
-    ours: Option<Cow<'p, str>>,
-    /// Whether another volume is mounted where it belongs.
-    taken: bool,
-}
-
 impl<'p, 's> Mutation<'p, 's> {
+    /// Nothing for a pod without a specification.
     pub(super) fn new(
         pod: &'p Pod<'p>,
         identity: &'s Identity<'s>,
         settings: &'s Settings,
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
+        let Some(spec) = &pod.spec else { return Ok(None) };
         let upstream = settings.compat.is_upstream();
         let mut annotations = PodAnnotations::default();
         if let Some(raw) = pod.metadata.as_ref().and_then(|metadata| metadata.annotations) {
@@ -98,50 +50,24 @@ impl<'p, 's> Mutation<'p, 's> {
                 );
             })?;
         }
-        let (mount_path, volume_name, token_path) = match identity.method {
-            Method::WebIdentity { .. } => (&settings.mount_path, &settings.volume_name, &settings.token_path),
-            Method::ContainerCredentials => {
-                let container = &settings.container_credentials;
-                (
-                    &container.mount_path,
-                    &container.volume_name,
-                    &container.token_path,
-                )
-            }
-        };
-        let windows = pod.spec.as_ref().is_some_and(|spec| spec.is_windows(upstream));
-        Ok(Self {
+        let facts = PodFacts::of(spec, annotations, upstream);
+        Ok(Some(Self {
             pod,
-            identity,
-            settings,
-            annotations,
-            upstream,
-            windows,
-            mount_path,
-            volume_name,
-            token_path,
-            token_file: token_file(mount_path, token_path, windows),
+            rules: Rules::new(identity, settings, facts.windows),
+            facts,
             patch: Patch::default(),
             outcome: Outcome::default(),
             volume_used: false,
-        })
+        }))
     }
 
     pub(super) fn run(mut self, random: u32) -> Result<Outcome<'p>, Error> {
-        for warning in self
-            .identity
+        let of_pod = std::mem::take(&mut self.facts.annotations.warnings);
+        let of_account = self.rules.identity.warnings.iter().cloned();
+        self.outcome
             .warnings
-            .iter()
-            .chain(&std::mem::take(&mut self.annotations.warnings))
-        {
-            self.outcome.warnings.push(Warning::Annotation(warning.clone()));
-        }
-        let Some(spec) = &self.pod.spec else {
-            return Ok(Outcome {
-                not_mutated: Some(NotMutated::AllContainersSkipped),
-                ..self.outcome
-            });
-        };
+            .extend(of_account.chain(of_pod).map(Finding::from));
+        let spec: &'p Spec<'p> = self.facts.spec;
         let lists = [
             ("initContainers", &spec.init_containers),
             ("containers", &spec.containers),
@@ -168,25 +94,13 @@ impl<'p, 's> Mutation<'p, 's> {
             let excluded = |facts: &ContainerFacts<'_>| {
                 matches!(facts.skipped, Some(Skipped::Listed | Skipped::NotIncluded))
             };
-            self.outcome.not_mutated = Some(if self.outcome.containers.iter().all(excluded) {
-                NotMutated::AllContainersSkipped
+            self.outcome.unchanged = Some(if self.outcome.containers.iter().all(excluded) {
+                Unchanged::AllContainersSkipped
             } else {
-                NotMutated::AlreadyComplete
+                Unchanged::AlreadyComplete
             });
         }
         Ok(self.outcome)
-    }
-
-    /// Why a container is excluded by the pod's annotations.
-    fn excluded(&self, name: &str) -> Option<Skipped> {
-        let listed = |list: &Option<Names>| list.as_ref().is_some_and(|list| list.contains(name));
-        if listed(&self.annotations.skip) {
-            Some(Skipped::Listed)
-        } else if self.annotations.include.is_some() && !listed(&self.annotations.include) {
-            Some(Skipped::NotIncluded)
-        } else {
-            None
-        }
     }
 
     fn container(
@@ -195,11 +109,12 @@ impl<'p, 's> Mutation<'p, 's> {
         index: usize,
         container: &'p Container<'p>,
     ) -> Result<(), Error> {
-        let name: &'p str = &container.name;
-        let own = get(container, Variable::StsRegionalEndpoints);
+        let name: &'p str = container.name();
+        let own = container.value(Variable::StsRegionalEndpoints);
+        let choice = self.rules.identity.choice;
         let (endpoint, source) = match own {
-            Some(set) => (self.read_own(name, set), ChoiceSource::Container),
-            None => (Some(self.identity.choice.endpoint), self.identity.choice.source),
+            Some(value) => (self.read_own(name, value), ChoiceSource::Container),
+            None => (Some(choice.endpoint), choice.source),
         };
         let mut facts = ContainerFacts {
             name,
@@ -209,7 +124,7 @@ impl<'p, 's> Mutation<'p, 's> {
             written: None,
             variables: 0,
             mounted: false,
-            skipped: self.excluded(name),
+            skipped: self.facts.excluded(name),
         };
         if facts.skipped.is_some() {
             facts.endpoint = own.and(endpoint);
@@ -223,20 +138,40 @@ impl<'p, 's> Mutation<'p, 's> {
         }
 
         let mounts = self.mounts(container)?;
+        let given = Given::whole(container);
+        let pod_name = self.pod.metadata.as_ref().and_then(|m| m.name.as_deref());
+        let warnings = &mut self.outcome.warnings;
+        let mut warn = |fact| warnings.push(Finding::of_container(fact, name));
         let mut additions = Additions::default();
-        if own.is_none() {
-            facts.written = self.identity.choice.written(self.settings.global_value);
-            if let Some(value) = facts.written {
-                additions.push(Variable::StsRegionalEndpoints, value);
+        facts.written = self.rules.endpoint(given, &mut additions);
+        self.rules.regions(given, &mut additions);
+        let wants_mount = self.rules.credentials(
+            given,
+            &mounts,
+            pod_name.unwrap_or_default(),
+            &mut additions,
+            &mut warn,
+        );
+        if !self.rules.upstream {
+            if let Some(path) = mounts.partial {
+                warn(Fact::TokenSubPath { path: path.into() });
+            }
+            let region = given.with(&additions, Variable::Region);
+            let wrong = rules::regions(region, given.with(&additions, Variable::DefaultRegion));
+            // That both are missing or differ is true of many sound pods.
+            wrong
+                .filter(|fact| matches!(fact, Fact::LoneRegion { .. } | Fact::EmptyRegion { .. }))
+                .into_iter()
+                .for_each(&mut warn);
+            rules::static_credentials(container)
+                .into_iter()
+                .for_each(&mut warn);
+            if additions.count() > 0 && container.has_env_from() {
+                warn(Fact::EnvFrom);
             }
         }
-        self.regions(name, container, &mut additions);
-        let wants_mount = self.credentials(container, &mounts, &mut additions);
-        if !self.upstream {
-            self.warn_about(name, container, &additions);
-        }
 
-        facts.variables = additions.1;
+        facts.variables = additions.count();
         let base = format_args!("/spec/{list}/{index}");
         if container.env.is_some() {
             for (variable, value) in additions.iter() {
@@ -244,7 +179,7 @@ impl<'p, 's> Mutation<'p, 's> {
                     write_variable(json, *variable, value)
                 });
             }
-        } else if additions.1 > 0 {
+        } else if additions.count() > 0 {
             self.patch.add(format_args!("{base}/env"), |json| {
                 for (at, (variable, value)) in additions.iter().enumerate() {
                     json.raw(if at == 0 { "[" } else { "," });
@@ -256,10 +191,10 @@ impl<'p, 's> Mutation<'p, 's> {
         if mounts.ours.is_some() {
             self.volume_used = true;
         } else if wants_mount && mounts.taken {
-            self.outcome.warnings.push(Warning::MountPathTaken {
-                container: name,
-                path: self.mount_path.to_owned().into(),
-            });
+            let path = self.rules.mount_path.into();
+            self.outcome
+                .warnings
+                .push(Finding::of_container(Fact::MountPathTaken { path }, name));
         } else if wants_mount {
             self.volume_used = true;
             facts.mounted = true;
@@ -267,9 +202,9 @@ impl<'p, 's> Mutation<'p, 's> {
             let append = if mounts.listed { "/-" } else { "" };
             self.patch
                 .add(format_args!("{base}/volumeMounts{append}"), |json| {
-                    json.raw(open).raw(r#"{"name":"#).string(self.volume_name);
+                    json.raw(open).raw(r#"{"name":"#).string(self.rules.volume_name);
                     json.raw(r#","readOnly":true,"mountPath":"#)
-                        .string(self.mount_path)
+                        .string(self.rules.mount_path)
                         .raw("}")
                         .raw(close);
                 });
@@ -282,144 +217,17 @@ impl<'p, 's> Mutation<'p, 's> {
     }
 
     /// The endpoint type that a container's own variable means, warning of a value that stops SDKs.
-    fn read_own(&mut self, container: &'p str, set: &'p Set<'p>) -> Option<EndpointType> {
-        if set.from || set.value.contains("$(") {
+    fn read_own(&mut self, container: &str, value: pod::Value<'_>) -> Option<EndpointType> {
+        let pod::Value::Literal(written) = value else {
+            return None;
+        };
+        if written.contains("$(") {
             return None;
         }
-        let value = EnvValue::read(&set.value);
-        if let Some(problem) = value.problem {
-            self.outcome.warnings.push(Warning::Value {
-                container,
-                written: value.written,
-                problem,
-            });
+        if let Some(fact) = rules::value(written, false) {
+            self.outcome.warnings.push(Finding::of_container(fact, container));
         }
-        value.endpoint
-    }
-
-    /// Fills in the region variables: each on its own, the missing one as the present one. The Go webhook fills in
-    /// both or none.
-    fn regions<'v>(&mut self, name: &'p str, container: &'p Container<'p>, additions: &mut Additions<'v>)
-    where
-        's: 'v,
-        'p: 'v,
-    {
-        use Variable::{DefaultRegion, Region};
-        let present = |variable| get(container, variable);
-        let region = self.settings.region.as_deref();
-        for (missing, other) in [(DefaultRegion, Region), (Region, DefaultRegion)] {
-            match (present(missing), present(other), region) {
-                (Some(_), ..) | (None, None, None) => {}
-                (None, None, Some(region)) => additions.push(missing, region),
-                (None, Some(_), _) if self.upstream => {}
-                (None, Some(_), None) => {
-                    self.outcome.warnings.push(Warning::LoneRegion {
-                        container: name,
-                        set: other,
-                        missing,
-                    });
-                }
-                (None, Some(set), Some(region)) => match set.literal() {
-                    Some(literal) => additions.push(missing, literal),
-                    None if set.from => additions.push_value(missing, Addition::Same(other)),
-                    // Present but empty: SDKs take that for unset.
-                    None => additions.push(missing, region),
-                },
-            }
-        }
-    }
-
-    /// Adds the variables that lead to the token, and tells whether the token's volume is needed in the container.
-    fn credentials<'v>(
-        &self,
-        container: &'p Container<'p>,
-        mounts: &Mounts<'p>,
-        additions: &mut Additions<'v>,
-    ) -> bool
-    where
-        's: 'v,
-    {
-        let (first, file) = match self.identity.method {
-            Method::WebIdentity { .. } => (Variable::RoleArn, Variable::WebIdentityTokenFile),
-            Method::ContainerCredentials => (
-                Variable::ContainerCredentialsFullUri,
-                Variable::ContainerAuthorizationTokenFile,
-            ),
-        };
-        let first_value = match self.identity.method {
-            Method::WebIdentity { role_arn } => role_arn,
-            Method::ContainerCredentials => &self.settings.container_credentials.full_uri,
-        };
-        let (own_first, own_file) = (get(container, first), get(container, file));
-        if self.upstream {
-            if own_first.is_none() && own_file.is_none() {
-                additions.push(first, first_value);
-                additions.push(file, self.token_file.clone());
-                return true;
-            }
-            // There, a container that has a variable of each group is not looked at any further.
-            let region = [Variable::Region, Variable::DefaultRegion]
-                .iter()
-                .any(|v| get(container, *v).is_some());
-            return !(region && get(container, Variable::StsRegionalEndpoints).is_some());
-        }
-        if own_first.is_none() {
-            additions.push(first, first_value);
-        }
-        let token_file = match &mounts.ours {
-            Some(elsewhere) => token_file(elsewhere, self.token_path, self.windows),
-            None => self.token_file.clone(),
-        };
-        let ours = match own_file {
-            Some(set) => set
-                .literal()
-                .is_none_or(|literal| literal == token_file || literal == self.token_file),
-            None => true,
-        };
-        if own_file.is_none() {
-            additions.push(file, token_file);
-        }
-        if self.settings.session_name
-            && matches!(self.identity.method, Method::WebIdentity { .. })
-            && get(container, Variable::RoleSessionName).is_none()
-        {
-            additions.push_value(Variable::RoleSessionName, self.session_name());
-        }
-        ours
-    }
-
-    /// The pod's name, by which CloudTrail then tells its sessions apart. Generated names are at most 63 characters;
-    /// a name that STS would refuse is cut, or padded, which only works for names that are known already.
-    fn session_name<'v>(&self) -> Addition<'v> {
-        let name = self
-            .pod
-            .metadata
-            .as_ref()
-            .and_then(|m| m.name.as_deref())
-            .unwrap_or_default();
-        if name.is_empty() || SESSION_NAME.contains(&name.len()) {
-            return Addition::PodName;
-        }
-        let fitting: String = if name.len() < *SESSION_NAME.start() {
-            format!("pod-{name}")
-        } else {
-            name.chars()
-                .filter(char::is_ascii)
-                .take(*SESSION_NAME.end())
-                .collect()
-        };
-        Addition::Literal(fitting.into())
-    }
-
-    fn warn_about(&mut self, name: &'p str, container: &'p Container<'p>, additions: &Additions<'_>) {
-        if get(container, Variable::AccessKeyId).is_some() {
-            self.outcome
-                .warnings
-                .push(Warning::StaticCredentials { container: name });
-        }
-        if additions.1 > 0 && container.env_from.is_some_and(|from| from.0) {
-            self.outcome.warnings.push(Warning::EnvFrom { container: name });
-        }
+        EnvValue::read(written).endpoint
     }
 
     fn mounts(&self, container: &'p Container<'p>) -> Result<Mounts<'p>, Error> {
@@ -430,12 +238,19 @@ impl<'p, 's> Mutation<'p, 's> {
             listed: true,
             ..Mounts::default()
         };
+        let rules = &self.rules;
         let same_path = |a: &str, b: &str| a.trim_end_matches('/') == b.trim_end_matches('/');
         each_entry(raw, |mount: Mount<'p>| {
-            if *mount.name == *self.volume_name {
+            // The Go webhook takes a mount of a part of the volume for the whole.
+            let partial = !rules.upstream && mount.is_partial();
+            let here = !rules.upstream && same_path(&mount.mount_path, rules.mount_path);
+            if *mount.name == *rules.volume_name && !partial {
                 mounts.ours = Some(mount.mount_path.0);
-            } else if !self.upstream && same_path(&mount.mount_path, self.mount_path) {
-                mounts.taken = true;
+                return;
+            }
+            mounts.taken |= here;
+            if *mount.name == *rules.volume_name {
+                mounts.partial = Some(mount.mount_path.0);
             }
         })?;
         Ok(mounts)
@@ -443,62 +258,65 @@ impl<'p, 's> Mutation<'p, 's> {
 
     /// Warns of names in the lists of containers which no container has.
     fn check_names(&mut self) {
-        if self.upstream {
+        if self.rules.upstream {
             return;
         }
         let lists = [
-            (annotations::SKIP_CONTAINERS, self.annotations.skip.take()),
-            (annotations::INCLUDE_CONTAINERS, self.annotations.include.take()),
+            (annotations::SKIP_CONTAINERS, &self.facts.annotations.skip),
+            (annotations::INCLUDE_CONTAINERS, &self.facts.annotations.include),
         ];
-        for (list, names) in &lists {
+        for (list, names) in lists {
             for listed in names.iter().flat_map(Names::iter) {
                 if !self.outcome.containers.iter().any(|facts| facts.name == listed) {
-                    self.outcome.warnings.push(Warning::NoSuchContainer {
+                    let fact = Fact::NoSuchContainer {
                         list,
-                        container: listed.into(),
-                    });
+                        name: listed.into(),
+                    };
+                    self.outcome.warnings.push(fact.into());
                 }
             }
         }
     }
 
     fn volume(&mut self, volumes: Option<&'p serde_json::value::RawValue>, random: u32) -> Result<(), Error> {
-        if !self.upstream && !self.volume_used {
+        if !self.rules.upstream && !self.volume_used {
             return Ok(());
         }
         let (mut exists, mut projected) = (false, false);
         if let Some(raw) = volumes {
             each_entry(raw, |volume: Volume<'p>| {
-                if *volume.name == *self.volume_name {
+                if *volume.name == *self.rules.volume_name {
                     exists = true;
                     projected |= volume.projected.is_some();
                 }
             })?;
         }
         if exists {
-            if !self.upstream && !projected {
-                let warning = Warning::VolumeNameTaken {
-                    volume: self.volume_name.to_owned().into(),
+            if !self.rules.upstream && !projected {
+                let fact = Fact::VolumeNameTaken {
+                    volume: self.rules.volume_name.into(),
                 };
-                self.outcome.warnings.push(warning);
+                self.outcome.warnings.push(fact.into());
             }
             return Ok(());
         }
         let (path, open, close) = match volumes {
             None => ("/spec/volumes", "[", "]"),
-            Some(_) if self.upstream => ("/spec/volumes/0", "", ""),
+            Some(_) if self.rules.upstream => ("/spec/volumes/0", "", ""),
             Some(_) => ("/spec/volumes/-", "", ""),
         };
         let seconds = self.token_expiration(random);
         self.patch.add(format_args!("{path}"), |json| {
-            json.raw(open).raw(r#"{"name":"#).string(self.volume_name);
+            json.raw(open).raw(r#"{"name":"#).string(self.rules.volume_name);
             json.raw(r#","projected":{"sources":[{"serviceAccountToken":{"#);
-            if !self.identity.audience.is_empty() {
-                json.raw(r#""audience":"#).string(self.identity.audience).raw(",");
+            if !self.rules.identity.audience.is_empty() {
+                json.raw(r#""audience":"#)
+                    .string(self.rules.identity.audience)
+                    .raw(",");
             }
             json.raw(r#""expirationSeconds":"#).number(seconds);
             json.raw(r#","path":"#)
-                .string(self.token_path)
+                .string(self.rules.token_path)
                 .raw("}}]}}")
                 .raw(close);
         });
@@ -507,14 +325,15 @@ impl<'p, 's> Mutation<'p, 's> {
 
     fn token_expiration(&self, random: u32) -> i64 {
         let seconds = self
+            .facts
             .annotations
             .token_expiration
-            .unwrap_or(self.identity.token_expiration);
-        if self.identity.method == Method::ContainerCredentials && seconds == MAX_TOKEN_EXPIRATION {
+            .unwrap_or(self.rules.identity.token_expiration);
+        if self.rules.identity.method == Method::ContainerCredentials && seconds == MAX_TOKEN_EXPIRATION {
             return JITTER_FLOOR + i64::from(random) % (MAX_TOKEN_EXPIRATION - JITTER_FLOOR + 1);
         }
         // The API server refuses the whole pod above 2^32.
-        if self.upstream {
+        if self.rules.upstream {
             seconds
         } else {
             seconds.min(1 << 32)
@@ -524,17 +343,18 @@ impl<'p, 's> Mutation<'p, 's> {
     /// The label of the container credentials method, and the record of what was decided.
     fn metadata(&mut self) -> Result<(), Error> {
         let metadata = self.pod.metadata.as_ref();
-        let labelled = self.identity.method == Method::ContainerCredentials && {
+        let labelled = self.rules.identity.method == Method::ContainerCredentials && {
             let mut present = false;
             if let Some(labels) = metadata.and_then(|m| m.labels) {
                 // The Go webhook overwrites another value of its author.
                 each_pair(labels, |key, value| {
-                    present |= key == POD_IDENTITY_LABEL && (!self.upstream || value == "enabled");
+                    present |= key == POD_IDENTITY_LABEL && (!self.rules.upstream || value == "enabled");
                 })?;
             }
-            !present && (self.upstream || self.volume_used)
+            !present && (self.rules.upstream || self.volume_used)
         };
-        let recorded = self.settings.record && !self.annotations.recorded && self.patch.operations() > 0;
+        let recorded =
+            self.rules.settings.record && !self.facts.annotations.recorded && self.patch.operations() > 0;
         if metadata.is_none() && (labelled || recorded) {
             self.patch.add(format_args!("/metadata"), |json| {
                 json.raw("{}");
@@ -546,8 +366,8 @@ impl<'p, 's> Mutation<'p, 's> {
         }
         if recorded {
             let map = metadata.is_some_and(|m| m.annotations.is_some());
-            let key = format!("{}/{RECORD}", self.settings.annotation_prefix);
-            self.entry("annotations", map, &key, &self.identity.choice.record());
+            let key = format!("{}/{RECORD}", self.rules.settings.annotation_prefix);
+            self.entry("annotations", map, &key, &self.rules.identity.choice.record());
         }
         Ok(())
     }
@@ -567,10 +387,6 @@ impl<'p, 's> Mutation<'p, 's> {
     }
 }
 
-fn get<'c>(container: &'c Container<'c>, variable: Variable) -> Option<&'c Set<'c>> {
-    container.env.as_ref().and_then(|env| env.get(variable))
-}
-
 fn write_variable(json: &mut Value<'_>, variable: Variable, value: &Addition<'_>) {
     json.raw(r#"{"name":"#).string(variable.as_str());
     match value {
@@ -578,37 +394,4 @@ fn write_variable(json: &mut Value<'_>, variable: Variable, value: &Addition<'_>
         Addition::Same(other) => json.raw(r#","value":"$("#).raw(other.as_str()).raw(r#")"}"#),
         Addition::PodName => json.raw(r#","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}"#),
     };
-}
-
-/// The path of the token within the container. Windows containers see it below `C:` with backslashes.
-fn token_file(mount_path: &str, token_path: &str, windows: bool) -> String {
-    let path = clean(mount_path, token_path);
-    if windows {
-        format!("C:{}", path.replace('/', "\\"))
-    } else {
-        path
-    }
-}
-
-/// Joins two paths as Go's `filepath.Join` does: `//`, `.` and `..` are resolved.
-fn clean(first: &str, second: &str) -> String {
-    let rooted = first.starts_with('/') || (first.is_empty() && second.starts_with('/'));
-    let mut kept: Vec<&str> = Vec::new();
-    for part in first.split('/').chain(second.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." if kept.last().is_some_and(|last| *last != "..") => {
-                kept.pop();
-            }
-            ".." if rooted => {}
-            part => kept.push(part),
-        }
-    }
-    let joined = kept.join("/");
-    match (rooted, joined.is_empty()) {
-        (true, _) => format!("/{joined}"),
-        (false, true) if first.is_empty() && second.is_empty() => joined,
-        (false, true) => ".".to_owned(),
-        (false, false) => joined,
-    }
 }

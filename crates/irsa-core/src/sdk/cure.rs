@@ -3,13 +3,80 @@
 use super::{Answer, Call, Code, Environment, Sdk, SignedCalls, sts};
 use crate::partition::{AWS_GLOBAL, GLOBAL_SIGNING_REGION, sts_host};
 
+/// A proposal for a call that is refused for its scope.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Remedy {
+    /// Annotate the service account for the global endpoint.
+    AnnotateGlobal,
+    /// Remove `AWS_STS_REGIONAL_ENDPOINTS`.
+    UnsetVariable,
+    /// Annotate the service account for the regional endpoint.
+    AnnotateRegional,
+    /// Remove the endpoint URL.
+    DropEndpoint,
+    /// Replace the endpoint URL by that of the client's own region.
+    RegionalUrl {
+        /// The URL.
+        url: Box<str>,
+    },
+    /// Give the client the region that signs for the global endpoint.
+    RegionUsEast1,
+    /// Give the client the region `aws-global`.
+    RegionAwsGlobal,
+    /// Both of the above: no endpoint URL, and the region `aws-global`.
+    DropEndpointRegionAwsGlobal,
+}
+
+impl Remedy {
+    /// The stable name in machine-readable outputs.
+    #[must_use]
+    pub const fn id(&self) -> &'static str {
+        match self {
+            Self::AnnotateGlobal => "annotate-global",
+            Self::UnsetVariable => "unset-variable",
+            Self::AnnotateRegional => "annotate-regional",
+            Self::DropEndpoint => "drop-endpoint",
+            Self::RegionalUrl { .. } => "regional-url",
+            Self::RegionUsEast1 => "region-us-east-1",
+            Self::RegionAwsGlobal => "region-aws-global",
+            Self::DropEndpointRegionAwsGlobal => "drop-endpoint-region-aws-global",
+        }
+    }
+
+    /// What to do, in words.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::AnnotateGlobal => {
+                "annotate the service account with eks.amazonaws.com/sts-regional-endpoints=false".to_owned()
+            }
+            Self::UnsetVariable => "remove AWS_STS_REGIONAL_ENDPOINTS from the pod".to_owned(),
+            Self::AnnotateRegional => {
+                "annotate the service account with eks.amazonaws.com/sts-regional-endpoints=true".to_owned()
+            }
+            Self::DropEndpoint => {
+                "remove the endpoint URL (in the program, AWS_ENDPOINT_URL_STS or AWS_ENDPOINT_URL) and let the SDK find it"
+                    .to_owned()
+            }
+            Self::RegionalUrl { url } => format!("use the URL of the client's own region, {url}"),
+            Self::RegionUsEast1 => format!(
+                "give the STS client the region {GLOBAL_SIGNING_REGION}, which signs for the global endpoint"
+            ),
+            Self::RegionAwsGlobal => {
+                format!("keep the endpoint URL and give the STS client the region {AWS_GLOBAL}")
+            }
+            Self::DropEndpointRegionAwsGlobal => format!(
+                "remove the endpoint URL and give the STS client the region {AWS_GLOBAL}: global on purpose"
+            ),
+        }
+    }
+}
+
 /// One proposal, and whether it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cure {
-    /// The stable name in machine-readable outputs.
-    pub id: &'static str,
     /// What to do.
-    pub what: String,
+    pub remedy: Remedy,
     /// Whether signed calls are accepted after it.
     pub works: bool,
     /// What the SDK would do after it.
@@ -52,59 +119,51 @@ pub fn scope_cures(sdk: Sdk, environment: &Environment, code: Code<'_>) -> Vec<C
         ..code
     };
 
-    let tried = |id, what: String, environment: &Environment, code: Code<'_>| {
+    let tried = |remedy, environment: &Environment, code: Code<'_>| {
         let after = sts(sdk, environment, code, Call::Program);
         Cure {
-            id,
-            what,
+            remedy,
             works: after.signed_calls == SignedCalls::Accepted,
             after,
         }
     };
+    let at_regional_url = Environment {
+        endpoint_url_sts: Some(regional_url.clone()),
+        ..environment.clone()
+    };
+    let regional_code = Code {
+        endpoint: code.endpoint.map(|_| regional_url.as_str()),
+        ..code
+    };
     vec![
+        tried(Remedy::AnnotateGlobal, &with_value(Some("legacy")), code),
+        tried(Remedy::UnsetVariable, &with_value(None), code),
+        tried(Remedy::AnnotateRegional, &with_value(Some("regional")), code),
+        tried(Remedy::DropEndpoint, &without_url, no_endpoint),
         tried(
-            "annotate-global",
-            "annotate the service account with eks.amazonaws.com/sts-regional-endpoints=false".to_owned(),
-            &with_value(Some("legacy")),
-            code,
-        ),
-        tried("unset-variable", "remove AWS_STS_REGIONAL_ENDPOINTS from the pod".to_owned(), &with_value(None), code),
-        tried(
-            "annotate-regional",
-            "annotate the service account with eks.amazonaws.com/sts-regional-endpoints=true".to_owned(),
-            &with_value(Some("regional")),
-            code,
+            Remedy::RegionalUrl {
+                url: regional_url.as_str().into(),
+            },
+            &at_regional_url,
+            regional_code,
         ),
         tried(
-            "drop-endpoint",
-            "remove the endpoint URL (in the program, AWS_ENDPOINT_URL_STS or AWS_ENDPOINT_URL) and let the SDK find it"
-                .to_owned(),
-            &without_url,
-            no_endpoint,
-        ),
-        tried(
-            "regional-url",
-            format!("use the URL of the client's own region, {regional_url}"),
-            &Environment { endpoint_url_sts: Some(regional_url.clone()), ..environment.clone() },
-            Code { endpoint: code.endpoint.map(|_| regional_url.as_str()), ..code },
-        ),
-        tried(
-            "region-us-east-1",
-            format!("give the STS client the region {GLOBAL_SIGNING_REGION}, which signs for the global endpoint"),
+            Remedy::RegionUsEast1,
             &in_region(GLOBAL_SIGNING_REGION, environment),
             code_in(GLOBAL_SIGNING_REGION),
         ),
         tried(
-            "region-aws-global",
-            format!("keep the endpoint URL and give the STS client the region {AWS_GLOBAL}"),
+            Remedy::RegionAwsGlobal,
             &in_region(AWS_GLOBAL, environment),
             code_in(AWS_GLOBAL),
         ),
         tried(
-            "drop-endpoint-region-aws-global",
-            format!("remove the endpoint URL and give the STS client the region {AWS_GLOBAL}: global on purpose"),
+            Remedy::DropEndpointRegionAwsGlobal,
             &in_region(AWS_GLOBAL, &without_url),
-            Code { endpoint: None, ..code_in(AWS_GLOBAL) },
+            Code {
+                endpoint: None,
+                ..code_in(AWS_GLOBAL)
+            },
         ),
     ]
 }

@@ -2,6 +2,7 @@
 
 use super::aws_config::AwsConfig;
 use super::family::Family;
+use crate::variable::Variable;
 
 /// Variables as a container has them; empty values are kept, because some SDKs refuse them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,23 +44,34 @@ pub struct Environment {
 
 impl Environment {
     /// The variables that are looked at, in the order in which outputs show them.
-    pub const NAMES: [&'static str; 15] = [
-        "AWS_STS_REGIONAL_ENDPOINTS",
-        "AWS_REGION",
-        "AWS_DEFAULT_REGION",
-        "AWS_USE_FIPS_ENDPOINT",
-        "AWS_USE_DUALSTACK_ENDPOINT",
-        "AWS_ENDPOINT_URL_STS",
-        "AWS_ENDPOINT_URL_S3",
-        "AWS_ENDPOINT_URL",
-        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-        "AWS_DEFAULTS_MODE",
-        "AWS_SDK_LOAD_CONFIG",
-        "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
-        "AWS_PROFILE",
-        "AWS_DEFAULT_PROFILE",
-        "AWS_CONFIG_FILE",
+    pub const VARIABLES: [Variable; 15] = [
+        Variable::StsRegionalEndpoints,
+        Variable::Region,
+        Variable::DefaultRegion,
+        Variable::UseFips,
+        Variable::UseDualStack,
+        Variable::EndpointUrlSts,
+        Variable::EndpointUrlS3,
+        Variable::EndpointUrl,
+        Variable::IgnoreConfiguredEndpointUrls,
+        Variable::DefaultsMode,
+        Variable::SdkLoadConfig,
+        Variable::S3UsEast1RegionalEndpoint,
+        Variable::Profile,
+        Variable::DefaultProfile,
+        Variable::ConfigFile,
     ];
+
+    /// Their names.
+    pub const NAMES: [&'static str; 15] = {
+        let mut names = [""; 15];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Self::VARIABLES[at].as_str();
+            at += 1;
+        }
+        names
+    };
 
     /// Takes the known variables out of `NAME=value` pairs; of a name given twice the last one counts, as it does in
     /// a container.
@@ -90,44 +102,50 @@ impl Environment {
     /// The value of a variable by name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        match name {
-            "AWS_STS_REGIONAL_ENDPOINTS" => &self.sts_regional_endpoints,
-            "AWS_REGION" => &self.region,
-            "AWS_DEFAULT_REGION" => &self.default_region,
-            "AWS_USE_FIPS_ENDPOINT" => &self.use_fips,
-            "AWS_USE_DUALSTACK_ENDPOINT" => &self.use_dual_stack,
-            "AWS_ENDPOINT_URL_STS" => &self.endpoint_url_sts,
-            "AWS_ENDPOINT_URL_S3" => &self.endpoint_url_s3,
-            "AWS_ENDPOINT_URL" => &self.endpoint_url,
-            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" => &self.ignore_configured_endpoint_urls,
-            "AWS_DEFAULTS_MODE" => &self.defaults_mode,
-            "AWS_SDK_LOAD_CONFIG" => &self.sdk_load_config,
-            "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT" => &self.s3_us_east_1_regional_endpoint,
-            "AWS_PROFILE" => &self.profile,
-            "AWS_DEFAULT_PROFILE" => &self.default_profile,
-            "AWS_CONFIG_FILE" => &self.config_file,
+        self.value(Variable::from_name(name)?)
+    }
+
+    /// The value of a variable.
+    #[must_use]
+    pub fn value(&self, variable: Variable) -> Option<&str> {
+        match variable {
+            Variable::StsRegionalEndpoints => &self.sts_regional_endpoints,
+            Variable::Region => &self.region,
+            Variable::DefaultRegion => &self.default_region,
+            Variable::UseFips => &self.use_fips,
+            Variable::UseDualStack => &self.use_dual_stack,
+            Variable::EndpointUrlSts => &self.endpoint_url_sts,
+            Variable::EndpointUrlS3 => &self.endpoint_url_s3,
+            Variable::EndpointUrl => &self.endpoint_url,
+            Variable::IgnoreConfiguredEndpointUrls => &self.ignore_configured_endpoint_urls,
+            Variable::DefaultsMode => &self.defaults_mode,
+            Variable::SdkLoadConfig => &self.sdk_load_config,
+            Variable::S3UsEast1RegionalEndpoint => &self.s3_us_east_1_regional_endpoint,
+            Variable::Profile => &self.profile,
+            Variable::DefaultProfile => &self.default_profile,
+            Variable::ConfigFile => &self.config_file,
             _ => return None,
         }
         .as_deref()
     }
 
     fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
-        Some(match name {
-            "AWS_STS_REGIONAL_ENDPOINTS" => &mut self.sts_regional_endpoints,
-            "AWS_REGION" => &mut self.region,
-            "AWS_DEFAULT_REGION" => &mut self.default_region,
-            "AWS_USE_FIPS_ENDPOINT" => &mut self.use_fips,
-            "AWS_USE_DUALSTACK_ENDPOINT" => &mut self.use_dual_stack,
-            "AWS_ENDPOINT_URL_STS" => &mut self.endpoint_url_sts,
-            "AWS_ENDPOINT_URL_S3" => &mut self.endpoint_url_s3,
-            "AWS_ENDPOINT_URL" => &mut self.endpoint_url,
-            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS" => &mut self.ignore_configured_endpoint_urls,
-            "AWS_DEFAULTS_MODE" => &mut self.defaults_mode,
-            "AWS_SDK_LOAD_CONFIG" => &mut self.sdk_load_config,
-            "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT" => &mut self.s3_us_east_1_regional_endpoint,
-            "AWS_PROFILE" => &mut self.profile,
-            "AWS_DEFAULT_PROFILE" => &mut self.default_profile,
-            "AWS_CONFIG_FILE" => &mut self.config_file,
+        Some(match Variable::from_name(name)? {
+            Variable::StsRegionalEndpoints => &mut self.sts_regional_endpoints,
+            Variable::Region => &mut self.region,
+            Variable::DefaultRegion => &mut self.default_region,
+            Variable::UseFips => &mut self.use_fips,
+            Variable::UseDualStack => &mut self.use_dual_stack,
+            Variable::EndpointUrlSts => &mut self.endpoint_url_sts,
+            Variable::EndpointUrlS3 => &mut self.endpoint_url_s3,
+            Variable::EndpointUrl => &mut self.endpoint_url,
+            Variable::IgnoreConfiguredEndpointUrls => &mut self.ignore_configured_endpoint_urls,
+            Variable::DefaultsMode => &mut self.defaults_mode,
+            Variable::SdkLoadConfig => &mut self.sdk_load_config,
+            Variable::S3UsEast1RegionalEndpoint => &mut self.s3_us_east_1_regional_endpoint,
+            Variable::Profile => &mut self.profile,
+            Variable::DefaultProfile => &mut self.default_profile,
+            Variable::ConfigFile => &mut self.config_file,
             _ => return None,
         })
     }

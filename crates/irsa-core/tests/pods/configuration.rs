@@ -3,7 +3,7 @@
 use irsa_core::annotations::{self, Problem};
 use irsa_core::arn::{ArnError, Compose, RoleArn};
 use irsa_core::endpoint::{ChoiceSource, EndpointType, Platform};
-use irsa_core::identity::{ConfigMap, CredentialsFile, Known, Lookup, NotMutated, ServiceAccount, resolve};
+use irsa_core::identity::{ConfigMap, CredentialsFile, Known, Lookup, NoIdentity, ServiceAccount, resolve};
 use irsa_core::settings::Settings;
 use serde_json::json;
 
@@ -20,17 +20,17 @@ fn every_wrong_annotation_is_told_with_place_value_and_cure() {
         (
             "eks.amazonaws.com/sts-regional-endpoints",
             "regional",
-            "service account annotation eks.amazonaws.com/sts-regional-endpoints: `regional` is no boolean and is ignored; use `true` for the regional endpoint or `false` for the global one",
+            "service account annotation eks.amazonaws.com/sts-regional-endpoints is ignored: invalid boolean `regional`; use `true` for the regional endpoint or `false` for the global one",
         ),
         (
             "eks.amazonaws.com/sts-regional-endpoint",
             "true",
-            "service account annotation eks.amazonaws.com/sts-regional-endpoint has no meaning and is ignored; did you mean eks.amazonaws.com/sts-regional-endpoints?",
+            "service account annotation eks.amazonaws.com/sts-regional-endpoint is ignored: it is not a known annotation; rename it to eks.amazonaws.com/sts-regional-endpoints",
         ),
         (
             "eks.amazon.com/role-arn",
             ROLE,
-            "service account annotation eks.amazon.com/role-arn has no meaning and is ignored; did you mean eks.amazonaws.com/role-arn?",
+            "service account annotation eks.amazon.com/role-arn is ignored: it is not a known annotation; rename it to eks.amazonaws.com/role-arn",
         ),
         (
             "iam.amazonaws.com/role",
@@ -40,22 +40,22 @@ fn every_wrong_annotation_is_told_with_place_value_and_cure() {
         (
             "eks.amazonaws.com/role-arn",
             "arn:aws:iam:::111122223333:role/reader",
-            "service account annotation eks.amazonaws.com/role-arn: `arn:aws:iam:::111122223333:role/reader` cannot be the ARN of a role: it does not have the form `arn:PARTITION:iam::ACCOUNT:role/NAME`: count the colons; expected arn:aws:iam::111122223333:role/NAME, STS will refuse this one",
+            "service account annotation eks.amazonaws.com/role-arn: STS will refuse `arn:aws:iam:::111122223333:role/reader`, which is not the ARN of a role: it does not have the form `arn:PARTITION:iam::ACCOUNT:role/NAME`: count the colons; use the form arn:aws:iam::111122223333:role/NAME",
         ),
         (
             "eks.amazonaws.com/token-expiration",
             "1h",
-            "service account annotation eks.amazonaws.com/token-expiration: `1h` is no whole number of seconds and is ignored; use 600 to 86400",
+            "service account annotation eks.amazonaws.com/token-expiration is ignored: `1h` is not a whole number of seconds; use 600 to 86400",
         ),
         (
             "eks.amazonaws.com/token-expiration",
             "60",
-            "service account annotation eks.amazonaws.com/token-expiration: `60` seconds is less than Kubernetes allows; 600 is used, set at least that",
+            "service account annotation eks.amazonaws.com/token-expiration: `60` seconds is less than Kubernetes allows, so 600 is used; set at least 600",
         ),
         (
             "eks.amazonaws.com/token-expiration",
             "90000",
-            "service account annotation eks.amazonaws.com/token-expiration: `90000` seconds is more than EKS gives, which silently cuts it to 86400; set at most that",
+            "service account annotation eks.amazonaws.com/token-expiration: `90000` seconds is more than EKS allows, which silently uses 86400; set at most 86400",
         ),
         (
             "eks.amazonaws.com/audience",
@@ -65,7 +65,7 @@ fn every_wrong_annotation_is_told_with_place_value_and_cure() {
         (
             "eks.amazonaws.com/skip-containers",
             "a",
-            "service account annotation eks.amazonaws.com/skip-containers has no effect here; it is a pod annotation: move it there",
+            "service account annotation eks.amazonaws.com/skip-containers has no effect here: it is a pod annotation; remove it here and write it as a pod annotation",
         ),
     ] {
         assert_eq!(said(&[(key, value)]), [expected]);
@@ -88,7 +88,7 @@ fn misspelt_keys_are_recognised_and_others_are_left_in_peace() {
     ] {
         let said = said(&[(key, "x")]);
         assert!(
-            said.len() == 1 && said[0].contains("did you mean eks.amazonaws.com/"),
+            said.len() == 1 && said[0].contains("rename it to eks.amazonaws.com/"),
             "{key}: {said:?}"
         );
         assert!(annotations::concerns("eks.amazonaws.com", key));
@@ -375,17 +375,16 @@ fn a_broken_entry_harms_only_itself() {
     let map = ConfigMap::parse(&document.to_string(), &settings).unwrap();
     let said: Vec<String> = map.warnings().iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), 10, "{said:#?}");
-    assert!(said.iter().any(|w| w == "entry of the pod-identity-webhook ConfigMap `no-slash` is ignored: its key is not of the form namespace/serviceaccount"));
-    assert!(
-        said.iter()
-            .any(|w| w.contains("UseRegionalSTS `\"true\"` is not `true` or `false` without quotes"))
-    );
+    assert!(said.iter().any(|w| w == "entry of the pod-identity-webhook ConfigMap `no-slash` is ignored: its key is not of the form namespace/serviceaccount; write the key as namespace/serviceaccount"));
+    assert!(said.iter().any(|w| w.contains(
+        "UseRegionalSTS `\"true\"` is ignored, because it is not `true` or `false` without quotes"
+    )));
     for name in ["types", "bad-role", "good"] {
         assert!(from_config_map(&map, "ns", name, &settings).is_ok(), "{name}");
     }
     assert_eq!(
         from_config_map(&map, "ns", "no-role", &settings),
-        Err(NotMutated::NoRole)
+        Err(NoIdentity::NoRole)
     );
     for text in ["", "[]", "{", "null"] {
         let error = ConfigMap::parse(text, &settings).unwrap_err().to_string();
@@ -506,7 +505,7 @@ fn a_validity_that_the_api_server_would_refuse_is_cut_to_what_it_takes() {
     );
     let token = &after["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
     assert_eq!(token["expirationSeconds"], 4_294_967_296_i64);
-    assert!(account.warnings()[0].to_string().contains("more than EKS gives"));
+    assert!(account.warnings()[0].to_string().contains("more than EKS allows"));
 }
 
 #[test]

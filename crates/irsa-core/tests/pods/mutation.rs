@@ -1,8 +1,10 @@
 //! The mutation outside compatibility mode.
 
 use irsa_core::endpoint::{ChoiceSource, EndpointType, GlobalValue};
-use irsa_core::identity::{Known, Lookup, Method, NotMutated, resolve};
-use irsa_core::mutation::{Pod, Skipped};
+use irsa_core::finding::{Id, Severity};
+use irsa_core::identity::{Identity, Known, Lookup, Method, resolve};
+use irsa_core::mutation::Unchanged;
+use irsa_core::pod::{Pod, Skipped};
 use irsa_core::settings::Settings;
 use serde_json::{Value, json};
 
@@ -176,7 +178,9 @@ fn a_lone_region_variable_is_warned_of_when_no_region_is_set_for_the_webhook() {
     assert_eq!(
         warnings,
         [
-            "container main sets AWS_REGION without AWS_DEFAULT_REGION, and some SDKs read only AWS_DEFAULT_REGION; set both"
+            "container main: AWS_REGION is set without AWS_DEFAULT_REGION, the only one that boto3 and AWS CLI v1 read: \
+             they call the global endpoint even where regional was chosen; set both in the pod's template, or none so \
+             that the webhook writes both"
         ]
     );
 }
@@ -246,7 +250,7 @@ fn another_volume_at_the_token_s_path_is_left_alone_and_warned_of() {
         1
     );
     assert!(after["spec"].get("volumes").is_none());
-    assert!(warnings(&pod, &identity, &settings)[0].contains("mounts another volume"));
+    assert!(warnings(&pod, &identity, &settings)[0].contains("another volume is mounted"));
 }
 
 #[test]
@@ -293,7 +297,7 @@ fn lists_of_containers_are_respected_and_names_that_do_not_exist_are_warned_of()
     assert_eq!(mutated(&pod), ["b", "c"]);
     assert_eq!(
         warnings(&pod, &identity, &settings),
-        ["pod annotation skip-containers names `nope`, which is no container of the pod; correct the name"]
+        ["pod annotation skip-containers names `nope`, but the pod has no such container; correct the name"]
     );
     pod["metadata"]["annotations"] =
         json!({"eks.amazonaws.com/include-containers": "a,b", "eks.amazonaws.com/skip-containers": "b"});
@@ -304,7 +308,7 @@ fn lists_of_containers_are_respected_and_names_that_do_not_exist_are_warned_of()
     });
     pod["metadata"]["annotations"] = json!({"eks.amazonaws.com/include-containers": "nope"});
     outcome(&pod, &identity, &settings, |outcome| {
-        assert_eq!(outcome.not_mutated, Some(NotMutated::AllContainersSkipped));
+        assert_eq!(outcome.unchanged, Some(Unchanged::AllContainersSkipped));
         assert!(outcome.patch.is_empty());
     });
 }
@@ -415,7 +419,7 @@ fn a_second_call_fills_in_only_the_sidecar_that_came_between() {
     });
     let again = patched(&pod, &identity, &settings);
     outcome(&again, &identity, &settings, |outcome| {
-        assert_eq!(outcome.not_mutated, Some(NotMutated::AlreadyComplete));
+        assert_eq!(outcome.unchanged, Some(Unchanged::AlreadyComplete));
         assert!(outcome.patch.is_empty());
     });
 }
@@ -427,7 +431,7 @@ fn a_pod_with_the_skip_label_is_left_alone_whatever_the_selector() {
     pod["metadata"]["labels"] = json!({"eks.amazonaws.com/skip-pod-identity-webhook": ""});
     let account = reader(&settings);
     outcome(&pod, &identity(&account, &settings), &settings, |outcome| {
-        assert_eq!(outcome.not_mutated, Some(NotMutated::SkipLabel));
+        assert_eq!(outcome.unchanged, Some(Unchanged::SkipLabel));
     });
 }
 
@@ -438,43 +442,138 @@ fn static_credentials_and_env_from_are_warned_of() {
     let pod = pod(
         json!([{"name": "main", "env": [{"name": "AWS_ACCESS_KEY_ID", "value": "AKIA"}], "envFrom": [{"secretRef": {"name": "s"}}]}]),
     );
-    let warnings = warnings(&pod, &identity(&account, &settings), &settings);
-    assert!(warnings[0].contains("AWS_ACCESS_KEY_ID"));
-    assert!(warnings[1].contains("envFrom"));
     outcome(&pod, &identity(&account, &settings), &settings, |outcome| {
-        let remarks: Vec<_> = outcome
+        let found: Vec<_> = outcome
             .warnings
             .iter()
-            .map(irsa_core::mutation::Warning::is_remark)
+            .map(|finding| (finding.id(), finding.severity()))
             .collect();
-        assert_eq!(remarks, [false, true]);
+        assert_eq!(
+            found,
+            [
+                (Id::StaticCredentials, Severity::Warning),
+                (Id::EnvFrom, Severity::Info)
+            ]
+        );
     });
 }
 
-#[test]
-fn container_credentials_keep_a_label_that_is_there_and_fill_in_each_variable() {
-    let settings = settings();
+const OWN_TOKEN_FILE: &str = "/var/run/secrets/pods.eks.amazonaws.com/serviceaccount/eks-pod-identity-token";
+
+fn container_credentials(settings: &Settings) -> Identity<'_> {
     let lookup = Lookup {
         service_account: Known::Plain,
         container_credentials: true,
         ..Lookup::NOTHING
     };
-    let identity = resolve(&lookup, &settings).unwrap();
+    let identity = resolve(&lookup, settings).unwrap();
     assert_eq!(identity.method, Method::ContainerCredentials);
-    let mut pod =
-        pod_with_env(json!([{"name": "AWS_CONTAINER_CREDENTIALS_FULL_URI", "value": "http://mine"}]));
+    identity
+}
+
+#[test]
+fn container_credentials_keep_a_label_that_is_there_and_write_both_variables() {
+    let settings = settings();
+    let identity = container_credentials(&settings);
+    let mut pod = pod_with_env(json!([]));
     pod["metadata"]["labels"] = json!({"eks.amazonaws.com/pod-identity": "mine"});
     let after = patched(&pod, &identity, &settings);
     assert_eq!(
         after["metadata"]["labels"]["eks.amazonaws.com/pod-identity"],
         "mine"
     );
-    let file = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=/var/run/secrets/pods.eks.amazonaws.com/serviceaccount/eks-pod-identity-token";
-    assert_eq!(env(&after).last().unwrap(), file);
+    let file = format!("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={OWN_TOKEN_FILE}");
+    assert_eq!(env(&after).last().unwrap(), &file);
     assert_eq!(
         after["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]["audience"],
         "pods.eks.amazonaws.com"
     );
+    // A second look at what was written is not taken for its author's.
+    outcome(&after, &identity, &settings, |outcome| {
+        assert_eq!(outcome.operations, 0);
+        assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
+    });
+}
+
+#[test]
+fn one_container_credentials_variable_of_the_author_keeps_all_of_them_from_being_written() {
+    let settings = Settings {
+        region: None,
+        ..settings()
+    };
+    let identity = container_credentials(&settings);
+    for (variable, value) in [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://collector.example/"),
+        (
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "http://169.254.170.23/v1/credentials",
+        ),
+        ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/x"),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "secret"),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/own/token"),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", OWN_TOKEN_FILE),
+    ] {
+        let pod = pod_with_env(json!([{"name": variable, "value": value}]));
+        outcome(&pod, &identity, &settings, |outcome| {
+            assert_eq!(outcome.operations, 0, "{variable}={value}");
+            let found: Vec<_> = outcome.warnings.iter().map(|w| w.id()).collect();
+            assert_eq!(found, [Id::ContainerCredentialsSetInPod], "{variable}={value}");
+        });
+    }
+    // Ours, joined by one that takes precedence over it.
+    let pod = pod_with_env(json!([
+        {"name": "AWS_CONTAINER_CREDENTIALS_FULL_URI", "value": "http://169.254.170.23/v1/credentials"},
+        {"name": "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "value": OWN_TOKEN_FILE},
+        {"name": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "value": "/mine"},
+    ]));
+    outcome(&pod, &identity, &settings, |outcome| {
+        assert_eq!((outcome.operations, outcome.warnings.len()), (0, 1));
+    });
+}
+
+#[test]
+fn a_mount_of_a_part_of_the_token_s_volume_is_warned_of_and_joined_by_the_whole() {
+    let settings = Settings {
+        region: None,
+        ..settings()
+    };
+    let account = reader(&settings);
+    let identity = identity(&account, &settings);
+    for sub in ["subPath", "subPathExpr"] {
+        let pod = pod(json!([{"name": "main", "volumeMounts": [
+            {"name": "aws-iam-token", "mountPath": "/tokens/mine", sub: "token"}]}]));
+        let after = patched(&pod, &identity, &settings);
+        assert_eq!(
+            env(&after)[1],
+            format!("AWS_WEB_IDENTITY_TOKEN_FILE={TOKEN_FILE}")
+        );
+        assert_eq!(
+            after["spec"]["containers"][0]["volumeMounts"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+        assert_eq!(after["spec"]["volumes"].as_array().unwrap().len(), 1);
+        for (pod, operations) in [(&pod, 3), (&after, 0)] {
+            outcome(pod, &identity, &settings, |outcome| {
+                assert_eq!(outcome.operations, operations);
+                assert_eq!(outcome.warnings[0].id(), Id::TokenSubPath);
+            });
+        }
+    }
+}
+
+#[test]
+fn an_empty_region_stays_and_is_warned_of() {
+    let settings = settings();
+    let account = reader(&settings);
+    let identity = identity(&account, &settings);
+    let pod = pod_with_env(json!([{"name": "AWS_REGION", "value": ""}]));
+    assert!(env(&patched(&pod, &identity, &settings)).contains(&"AWS_REGION=".to_owned()));
+    outcome(&pod, &identity, &settings, |outcome| {
+        assert_eq!(outcome.warnings[0].id(), Id::EmptyRegion);
+    });
 }
 
 #[test]

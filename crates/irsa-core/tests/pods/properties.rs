@@ -248,10 +248,10 @@ proptest! {
         prop_assert!(only_grew(&pod, &once), "before {pod}\nafter {once}");
         outcome(&once, &identity, &settings, |again| {
             assert!(again.patch.is_empty(), "second patch {}", String::from_utf8_lossy(&again.patch));
-            assert!(again.not_mutated.is_some());
+            assert!(again.unchanged.is_some());
         });
         outcome(&pod, &identity, &settings, |first| {
-            assert_eq!(first.patch.is_empty(), first.not_mutated.is_some());
+            assert_eq!(first.patch.is_empty(), first.unchanged.is_some());
             let all = |list: &str| pod["spec"][list].as_array().map_or(0, Vec::len);
             assert_eq!(first.containers.len(), all("containers") + all("initContainers"));
         });
@@ -276,7 +276,7 @@ proptest! {
         let settings = settings();
         let _ = irsa_core::identity::ConfigMap::parse(&text, &settings);
         let _ = irsa_core::identity::CredentialsFile::parse(&bytes);
-        let _ = irsa_core::mutation::Pod::parse(&bytes);
+        let _ = irsa_core::pod::Pod::parse(&bytes);
         let _ = irsa_core::annotations::service_account("eks.amazonaws.com", None, [(&*key, &*text), (&*text, &*key)]);
         let _ = irsa_core::annotations::pod("eks.amazonaws.com", true, [("eks.amazonaws.com/skip-containers", &*text)]);
         let _ = irsa_core::node::region(&text, [(irsa_core::node::ZONE_LABEL, &*key)], Some(&text));

@@ -1,7 +1,8 @@
 //! Pods, service accounts and the application of patches.
 
-use irsa_core::identity::{ConfigMap, Identity, Known, Lookup, NotMutated, ServiceAccount, resolve};
-use irsa_core::mutation::{Outcome, Pod};
+use irsa_core::identity::{ConfigMap, Identity, Known, Lookup, NoIdentity, ServiceAccount, resolve};
+use irsa_core::mutation::Outcome;
+use irsa_core::pod::Pod;
 use irsa_core::settings::Settings;
 use serde_json::{Value, json};
 
@@ -49,7 +50,7 @@ pub(crate) fn from_config_map<'a>(
     namespace: &str,
     name: &str,
     settings: &'a Settings,
-) -> Result<Identity<'a>, NotMutated> {
+) -> Result<Identity<'a>, NoIdentity> {
     let lookup = Lookup {
         service_account: Known::Plain,
         config_map: map.find(namespace, name),

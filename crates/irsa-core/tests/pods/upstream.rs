@@ -1,7 +1,7 @@
 //! `--compat upstream`: the same pod after the patch as with the Go webhook.
 
 use irsa_core::endpoint::EndpointType;
-use irsa_core::identity::{ConfigMap, CredentialsFile, Identity, Known, Lookup, Method, NotMutated, resolve};
+use irsa_core::identity::{ConfigMap, CredentialsFile, Identity, Known, Lookup, Method, NoIdentity, resolve};
 use irsa_core::settings::Settings;
 use serde_json::{Value, json};
 
@@ -263,16 +263,16 @@ fn a_service_account_without_a_role_is_left_alone_whatever_else_it_says() {
         service_account: Known::Annotated(&account),
         ..Lookup::NOTHING
     };
-    assert_eq!(resolve(&lookup, &settings), Err(NotMutated::NoRole));
+    assert_eq!(resolve(&lookup, &settings), Err(NoIdentity::NoRole));
     assert_eq!(
         resolve(&Lookup::NOTHING, &settings),
-        Err(NotMutated::ServiceAccountUnknown)
+        Err(NoIdentity::ServiceAccountUnknown)
     );
     let plain = Lookup {
         service_account: Known::Plain,
         ..Lookup::NOTHING
     };
-    assert_eq!(resolve(&plain, &settings), Err(NotMutated::NoRole));
+    assert_eq!(resolve(&plain, &settings), Err(NoIdentity::NoRole));
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn an_entry_of_the_config_map_brings_all_its_fields_or_their_zero_values() {
     assert!(from_config_map(&map, "anywhere", "any", &settings).is_ok());
     assert_eq!(
         from_config_map(&map, "test-1", "glob", &settings),
-        Err(NotMutated::NoRole)
+        Err(NoIdentity::NoRole)
     );
 }
 
@@ -402,7 +402,7 @@ fn the_default_validity_of_container_credentials_is_spread_between_79200_and_864
     };
     let identity = resolve(&lookup, &settings).unwrap();
     let bytes = serde_json::to_vec(&pod_with_env(json!([]))).unwrap();
-    let pod = irsa_core::mutation::Pod::parse(&bytes).unwrap();
+    let pod = irsa_core::pod::Pod::parse(&bytes).unwrap();
     let mut seen = Vec::new();
     for random in [0, 1, 7200, 7201, u32::MAX] {
         let outcome = pod.patch(&identity, &settings, random).unwrap();

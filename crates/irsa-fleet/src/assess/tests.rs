@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    webhook::{SettingsSource, Target, Version, Webhooks},
+    finding::Id,
+    webhook::{Flavor, SettingsSource, Target, Version, Webhooks},
     wire,
 };
 
@@ -66,17 +67,17 @@ fn pod_json(created: &str, env: &[(&str, &str)]) -> String {
 }
 
 const TOKEN: (&str, &str) = (
-    env::TOKEN_FILE,
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
     "/var/run/secrets/eks.amazonaws.com/serviceaccount/token",
 );
 
 fn injected(value: Option<&'static str>) -> Vec<(&'static str, &'static str)> {
     let mut env = vec![("APP", "x")];
-    env.extend(value.map(|value| (endpoint::ENV, value)));
+    env.extend(value.map(|value| ("AWS_STS_REGIONAL_ENDPOINTS", value)));
     env.extend([
-        (env::DEFAULT_REGION, "us-west-2"),
-        (env::REGION, "us-west-2"),
-        (env::ROLE_ARN, ROLE),
+        ("AWS_DEFAULT_REGION", "us-west-2"),
+        ("AWS_REGION", "us-west-2"),
+        ("AWS_ROLE_ARN", ROLE),
         TOKEN,
     ]);
     env
@@ -86,7 +87,11 @@ fn ids(json: &str, directory: &Directory) -> Vec<&'static str> {
     let pod: Pod<'_> = serde_json::from_str(json).unwrap();
     let families = Families::new(vec!["js-v3".parse().unwrap()]);
     match super::pod(&pod, directory, &families) {
-        Some(view) => view.findings.iter().map(|finding| finding.id.as_str()).collect(),
+        Some(view) => view
+            .findings
+            .iter()
+            .map(|finding| finding.id().as_str())
+            .collect(),
         None => vec!["nothing to do with AWS"],
     }
 }
@@ -122,7 +127,7 @@ fn a_pod_older_than_the_annotation_is_stale_and_one_that_sets_the_value_itself_i
         ids(&pod_json("2026-01-01T00:00:00Z", &injected(None)), &directory),
         ["stale-pod"]
     );
-    let mut own = vec![(endpoint::ENV, "legacy"), ("APP", "x")];
+    let mut own = vec![("AWS_STS_REGIONAL_ENDPOINTS", "legacy"), ("APP", "x")];
     own.extend(injected(None));
     assert_eq!(
         ids(&pod_json("2026-01-03T00:00:00Z", &own), &directory),
@@ -144,8 +149,15 @@ fn a_pod_without_identity_falls_back_to_the_role_of_its_node() {
     );
     let pod: Pod<'_> = serde_json::from_str(&skipped).unwrap();
     let view = super::pod(&pod, &directory, &Families::default()).unwrap();
+    assert!(!view.stale);
     assert!(
-        view.findings[0].message.contains("selectors"),
+        matches!(
+            &view.findings[0].fact,
+            Fact::UnmutatedPod {
+                why: WhyUnmutated::SkipLabel { .. },
+                ..
+            }
+        ),
         "{:?}",
         view.findings
     );
@@ -174,23 +186,24 @@ fn values_that_stop_sdks_are_errors_and_empty_is_one_of_them() {
 fn regions_are_looked_at_one_by_one() {
     let directory = directory(&REGIONAL);
     let with = |regions: &[(&str, &str)]| {
-        let mut env = vec![(endpoint::ENV, "regional")];
+        let mut env = vec![("AWS_STS_REGIONAL_ENDPOINTS", "regional")];
         env.extend(regions);
-        env.extend([(env::ROLE_ARN, ROLE), TOKEN]);
+        env.extend([("AWS_ROLE_ARN", ROLE), TOKEN]);
         ids(&pod_json("2026-01-03T00:00:00Z", &env), &directory)
     };
-    assert_eq!(with(&[(env::REGION, "us-west-2")]), ["lone-aws-region"]);
+    assert_eq!(with(&[("AWS_REGION", "us-west-2")]), ["lone-aws-region"]);
     assert_eq!(
-        with(&[(env::DEFAULT_REGION, "us-west-2")]),
+        with(&[("AWS_DEFAULT_REGION", "us-west-2")]),
         ["lone-aws-default-region"]
     );
     assert_eq!(with(&[]), ["no-region"]);
     assert_eq!(
-        with(&[(env::REGION, "us-west-2"), (env::DEFAULT_REGION, "eu-west-1")]),
+        with(&[("AWS_REGION", "us-west-2"), ("AWS_DEFAULT_REGION", "eu-west-1")]),
         ["regions-differ"]
     );
     assert!(
-        with(&[(env::REGION, "cn-north-1"), (env::DEFAULT_REGION, "cn-north-1")]).contains(&"role-partition")
+        with(&[("AWS_REGION", "cn-north-1"), ("AWS_DEFAULT_REGION", "cn-north-1")])
+            .contains(&"role-partition")
     );
 }
 
@@ -217,10 +230,15 @@ fn the_identity_itself_is_checked() {
         with(&[("\"sts.amazonaws.com\"", "\"vault\"")]),
         ["token-audience"]
     );
-    assert_eq!(with(&[("role/vpc-cni", "role/other")]), ["stale-role"]);
+    // The pod is newer than the annotation: its role is its author's.
+    assert_eq!(with(&[("role/vpc-cni", "role/other")]), ["role-set-in-pod"]);
+    assert_eq!(
+        with(&[("role/vpc-cni", "role/other"), ("2026-01-03", "2026-01-01")]),
+        ["stale-role"]
+    );
     assert_eq!(
         with(&[(ROLE, "arn:aws:iam:111122223333:role/x")]),
-        ["bad-role-arn", "stale-role"]
+        ["bad-role-arn", "role-set-in-pod"]
     );
     assert_eq!(with(&[("AWS_ROLE_ARN", "NOT_IT")]), ["half-identity"]);
 }
@@ -231,7 +249,7 @@ fn accounts_are_checked_without_pods() {
         let directory = directory(annotations);
         account(&directory, "kube-system", "aws-node")
             .iter()
-            .map(|finding| finding.id.as_str())
+            .map(|finding| finding.id().as_str())
             .collect::<Vec<_>>()
     };
     assert_eq!(
@@ -253,9 +271,13 @@ fn accounts_are_checked_without_pods() {
         ["bad-role-arn"]
     );
     let mut old = directory(&REGIONAL);
-    old.version.git_version = "v1.22.17-eks-0a21954".to_owned();
+    let settings = Settings {
+        platform: irsa_core::endpoint::Platform::parse("1.22", None).ok(),
+        ..Settings::default()
+    };
+    old.webhooks = Webhooks::assumed(settings, SettingsSource::Given);
     assert_eq!(
-        account(&old, "kube-system", "aws-node")[0].id.as_str(),
+        account(&old, "kube-system", "aws-node")[0].id().as_str(),
         "cluster-too-old"
     );
 }
@@ -268,7 +290,46 @@ fn no_sentence_ends_with_a_full_stop_and_none_repeats_its_cure() {
         ("eks.amazonaws.com/token-expiration", "1"),
     ]);
     for finding in account(&directory, "kube-system", "aws-node") {
-        assert!(!finding.message.ends_with(['.', '?']), "{}", finding.message);
-        assert!(!finding.message.contains("; "), "{}", finding.message);
+        assert!(!finding.message().ends_with(['.', '?']), "{}", finding.message());
+        assert!(!finding.message().contains("; "), "{}", finding.message());
     }
+}
+
+#[test]
+fn a_role_that_the_template_sets_is_not_stale_and_its_cure_is_in_the_template() {
+    let directory = directory(&REGIONAL);
+    let mut env = vec![
+        ("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/own"),
+        ("APP", "x"),
+    ];
+    env.extend([
+        ("AWS_STS_REGIONAL_ENDPOINTS", "regional"),
+        ("AWS_DEFAULT_REGION", "us-west-2"),
+        ("AWS_REGION", "us-west-2"),
+        TOKEN,
+    ]);
+    let json = pod_json("2026-01-03T00:00:00Z", &env);
+    let pod: Pod<'_> = serde_json::from_str(&json).unwrap();
+    let view = super::pod(&pod, &directory, &Families::new(vec!["js-v3".parse().unwrap()])).unwrap();
+    assert!(!view.stale);
+    let found: Vec<_> = view.findings.iter().map(Finding::id).collect();
+    assert_eq!(found, [Id::RoleSetInPod]);
+}
+
+#[test]
+fn a_pod_is_stale_only_if_it_is_under_all_settings_that_are_possible() {
+    let mut unread = directory(&[("eks.amazonaws.com/role-arn", ROLE)]);
+    // Somebody else's webhook, whose flags cannot be read.
+    unread.webhooks = Webhooks::unread_for_tests("v1.36.2", Flavor::Upstream);
+    for carried in [None, Some("regional")] {
+        let found = ids(&pod_json("2026-01-03T00:00:00Z", &injected(carried)), &unread);
+        assert!(!found.contains(&"stale-pod"), "{carried:?}: {found:?}");
+    }
+    // What was chosen is written whatever the flags say.
+    let mut chosen = directory(&REGIONAL);
+    chosen.webhooks = Webhooks::unread_for_tests("v1.36.2", Flavor::Upstream);
+    assert_eq!(
+        ids(&pod_json("2026-01-01T00:00:00Z", &injected(None)), &chosen),
+        ["stale-pod"]
+    );
 }

@@ -218,9 +218,7 @@ pub(super) async fn answers(cluster: &Cluster, directory: &mut Directory, namesp
     };
     match probe::probe(cluster, directory, account).await {
         Ok(probe) => {
-            if let Some(record) = probe.record {
-                directory.webhooks.observe(record);
-            }
+            probe::observe(directory, &probe);
             judge(&mut check, &probe);
         }
         Err(error) if matches!(error, Error::Api { .. }) && !error.is_forbidden() => {

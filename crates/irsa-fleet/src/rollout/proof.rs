@@ -57,12 +57,12 @@ fn judge(answer: &Value, directory: &Directory) -> Proof {
     let against = view
         .findings
         .iter()
-        .find(|finding| matches!(finding.id, Id::UnmutatedPod | Id::StalePod | Id::StaleRole));
+        .find(|finding| matches!(finding.id(), Id::UnmutatedPod | Id::StalePod | Id::StaleRole));
     match against {
         Some(finding) => {
-            let message = match finding.id {
+            let message = match finding.id() {
                 Id::UnmutatedPod => "no webhook wrote an identity into it".to_owned(),
-                _ => finding.message.clone(),
+                _ => finding.message(),
             };
             Proof::Fails(format!(
                 "a new pod would not have the setting either, as a dry run shows: {message}"

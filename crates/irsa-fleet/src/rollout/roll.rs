@@ -429,7 +429,7 @@ impl<'a> Roll<'a> {
                     let why = view
                         .findings
                         .first()
-                        .map_or_else(String::new, |finding| finding.message.clone());
+                        .map_or_else(String::new, |finding| finding.message());
                     wrong = Some(format!("pod {}: {why}", pod.metadata.name));
                 }
             })

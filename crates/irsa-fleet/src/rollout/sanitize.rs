@@ -1,21 +1,7 @@
 //! The manifest of a pod without what the API server, the scheduler and webhooks have added to it.
 
-use irsa_core::{annotations, endpoint, settings::Settings};
+use irsa_core::{annotations, settings::Settings, variable::Variable};
 use serde_json::{Map, Value};
-
-use crate::assess::env;
-
-/// Variables that identity webhooks append to a container.
-const INJECTED: [&str; 8] = [
-    endpoint::ENV,
-    env::DEFAULT_REGION,
-    env::REGION,
-    env::ROLE_ARN,
-    env::TOKEN_FILE,
-    env::SESSION_NAME,
-    env::CREDENTIALS_URI,
-    env::AUTHORIZATION_TOKEN_FILE,
-];
 
 /// The manifest from which the pod can be created again, to be mutated by the webhooks as they are now.
 pub(super) fn sanitize(pod: &Value, settings: &Settings) -> Value {
@@ -65,7 +51,8 @@ pub(super) fn sanitize(pod: &Value, settings: &Settings) -> Value {
                     while variables.last().is_some_and(|variable| {
                         variable["name"]
                             .as_str()
-                            .is_some_and(|name| INJECTED.contains(&name))
+                            .and_then(Variable::from_name)
+                            .is_some_and(Variable::is_written)
                     }) {
                         variables.pop();
                     }

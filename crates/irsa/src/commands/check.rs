@@ -11,7 +11,7 @@ use irsa_core::sdk::Sdk;
 use irsa_core::settings::Settings;
 use irsa_fleet::check::{self, Located, Options, Report};
 use irsa_fleet::effective::Families;
-use irsa_fleet::finding::{FailOn, Severity};
+use irsa_fleet::finding::{CureFor, FailOn, Severity};
 use irsa_fleet::manifests::{self, Document};
 use irsa_fleet::report::{CheckReport, sarif};
 use irsa_fleet::webhook;
@@ -160,9 +160,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         Format::Github => github(output, &report, &documents)?,
         _ => table(output, &report, &documents, args.region.is_some())?,
     }
-    let caught = report
-        .all()
-        .any(|located| args.fail_on.catches(located.finding.id, located.finding.severity));
+    let caught = report.all().any(|located| {
+        args.fail_on
+            .catches(located.finding.id(), located.finding.severity())
+    });
     Ok(if caught { exit::no() } else { ExitCode::SUCCESS })
 }
 
@@ -242,7 +243,7 @@ fn table(output: &Output, report: &Report, documents: &[Document], region: bool)
     let mut located: Vec<&Located> = report.all().collect();
     located.sort_by_key(|located| {
         (
-            std::cmp::Reverse(located.finding.severity),
+            std::cmp::Reverse(located.finding.severity()),
             located.document,
             located.line,
         )
@@ -250,7 +251,7 @@ fn table(output: &Output, report: &Report, documents: &[Document], region: bool)
     for located in &located {
         let document = &documents[located.document];
         let finding = &located.finding;
-        let word = match finding.severity {
+        let word = match finding.severity() {
             Severity::Error => format!("{}", "error".red().bold()),
             Severity::Warning => format!("{}", "warning".yellow().bold()),
             Severity::Info => format!("{}", "info".cyan().bold()),
@@ -258,7 +259,7 @@ fn table(output: &Output, report: &Report, documents: &[Document], region: bool)
         writeln!(
             to,
             "\n{word} {}: {}:{}: {}",
-            finding.id,
+            finding.id(),
             document.file,
             located.line,
             document.title()
@@ -267,13 +268,13 @@ fn table(output: &Output, report: &Report, documents: &[Document], region: bool)
             Some(container) => format!("container {container}: "),
             None => String::new(),
         };
-        writeln!(to, "  {container}{}", finding.message)?;
-        writeln!(to, "  {} {}", "cure:".cyan(), finding.cure)?;
+        writeln!(to, "  {container}{}", finding.message())?;
+        writeln!(to, "  {} {}", "cure:".cyan(), finding.cure(CureFor::Manifests))?;
     }
     let count = |severity| {
         located
             .iter()
-            .filter(|located| located.finding.severity == severity)
+            .filter(|located| located.finding.severity() == severity)
             .count()
     };
     writeln!(
@@ -329,7 +330,7 @@ fn github(output: &Output, report: &Report, documents: &[Document]) -> anyhow::R
     for located in report.all() {
         let document = &documents[located.document];
         let finding = &located.finding;
-        let command = match finding.severity {
+        let command = match finding.severity() {
             Severity::Error => "error",
             Severity::Warning => "warning",
             Severity::Info => "notice",
@@ -343,13 +344,13 @@ fn github(output: &Output, report: &Report, documents: &[Document]) -> anyhow::R
             "::{command} file={},line={},title={}::{}",
             escaped(&document.file, true),
             located.line,
-            escaped(&format!("irsa {}", finding.id), true),
+            escaped(&format!("irsa {}", finding.id()), true),
             escaped(
                 &format!(
                     "{}: {container}{}. Cure: {}.",
                     document.title(),
-                    finding.message,
-                    finding.cure
+                    finding.message(),
+                    finding.cure(CureFor::Manifests)
                 ),
                 false
             )

@@ -81,10 +81,10 @@ async fn read(connect: &ConnectOptions, query: &Query) -> anyhow::Result<Status>
         let wanted = |id| query.findings.contains(&id);
         status
             .accounts
-            .retain(|_, row| row.findings.keys().any(|finding| wanted(finding.id)));
+            .retain(|_, row| row.findings.keys().any(|finding| wanted(finding.id())));
         status
             .pod_rows
-            .retain(|row| row.findings.iter().any(|finding| wanted(finding.id)));
+            .retain(|row| row.findings.iter().any(|finding| wanted(finding.id())));
     }
     Ok(status)
 }
@@ -116,7 +116,7 @@ fn show(settings: &Settings, output: &Output, clusters: &[Read]) -> anyhow::Resu
         .iter()
         .flatten()
         .flat_map(Status::all_findings)
-        .any(|finding| settings.fail_on.catches(finding.id, finding.severity));
+        .any(|finding| settings.fail_on.catches(finding.id(), finding.severity()));
     let missing = clusters.iter().flatten().any(|status| !status.missing.is_empty());
     Ok(if caught || missing {
         exit::no()

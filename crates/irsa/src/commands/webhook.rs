@@ -3,6 +3,7 @@
 mod flags;
 mod go;
 mod klog;
+mod rules;
 
 use std::process::ExitCode;
 
@@ -16,7 +17,12 @@ pub(crate) use flags::Args;
 
 pub(crate) async fn run(args: Args, _output: &Output) -> anyhow::Result<ExitCode> {
     args.log.install()?;
-    let config = args.config().await?;
+    // Everything behind the command's own name; what is not a flag of the rules is skipped.
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let config = args.config(&arguments, |name| std::env::var(name).ok()).await?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "irsa webhook");
@@ -58,7 +64,8 @@ mod tests {
 
     async fn config(words: &[&str]) -> anyhow::Result<Config> {
         let line = Line::try_parse_from(std::iter::once("webhook").chain(words.iter().copied()))?;
-        line.args.config().await
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        line.args.config(&words, |_| None).await
     }
 
     #[tokio::test]

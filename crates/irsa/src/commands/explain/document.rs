@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use irsa_core::sdk::{Answer, Outcome, SignedCalls};
+use irsa_fleet::finding::{CureFor, WhyUnknown};
 use irsa_fleet::report::API_VERSION;
 use serde::Serialize;
 
@@ -90,6 +91,9 @@ struct AccountReport {
     /// Why its pods get nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     unchanged: Option<&'static str>,
+    /// Why the choice is not known: `platform-version` or `webhook-default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    choice_unknown: Option<&'static str>,
 }
 
 /// An endpoint type and who decided it.
@@ -376,8 +380,8 @@ impl ContainerReport {
                 .flat_map(|(sdk, cures)| {
                     cures.iter().map(|cure| CureReport {
                         sdk: sdk.id(),
-                        id: cure.id,
-                        message: cure.what.clone(),
+                        id: cure.remedy.id(),
+                        message: cure.remedy.what(),
                         works: cure.works,
                     })
                 })
@@ -412,6 +416,7 @@ pub(super) fn document(explanation: &Explanation) -> Document {
             }),
             written: h.written,
             unchanged: h.unchanged,
+            choice_unknown: h.unknown.map(WhyUnknown::as_str),
         }),
         node: header.and_then(|h| {
             Some(NodeReport {
@@ -439,11 +444,11 @@ pub(super) fn document(explanation: &Explanation) -> Document {
             .findings
             .iter()
             .map(|finding| FindingReport {
-                id: finding.id.as_str(),
-                severity: finding.severity.as_str(),
+                id: finding.id().as_str(),
+                severity: finding.severity().as_str(),
                 container: finding.container.as_deref().map(str::to_owned),
-                message: finding.message.clone(),
-                cure: finding.cure.clone(),
+                message: finding.message(),
+                cure: finding.cure(CureFor::Cluster),
             })
             .collect(),
         notes: explanation.notes.clone(),

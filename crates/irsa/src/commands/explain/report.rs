@@ -5,8 +5,9 @@ use irsa_core::identity::Method;
 use irsa_core::presign::{self, Prediction, PresignOptions};
 use irsa_core::sdk::{self, Answer, Call, Code, Cure, Environment, Guess, Sdk, SignedCalls, scope_cures};
 use irsa_fleet::cluster::Cluster;
+use irsa_fleet::directory::Decided;
 use irsa_fleet::explain::{ContainerFacts, Gathered, Source, Subject};
-use irsa_fleet::finding::Finding;
+use irsa_fleet::finding::{Finding, WhyUnknown};
 
 /// Bucket and key in the URLs whose form is shown.
 const BUCKET: &str = "bucket";
@@ -40,6 +41,8 @@ pub(super) struct Header {
     pub(super) written: Option<&'static str>,
     /// Why pods of the service account get nothing.
     pub(super) unchanged: Option<&'static str>,
+    /// Why it is not known what they get.
+    pub(super) unknown: Option<WhyUnknown>,
     pub(super) sources: Vec<Source>,
 }
 
@@ -58,7 +61,7 @@ impl Header {
         let settings = &gathered.directory.webhooks.settings;
         let node = gathered
             .pod()?
-            .map(|pod| pod.spec.node_name.to_string())
+            .map(|pod| pod.spec.node_name().to_owned())
             .filter(|n| !n.is_empty());
         let region = node.as_deref().and_then(|node| {
             let known = gathered.directory.nodes.get(node)?;
@@ -81,12 +84,16 @@ impl Header {
                 Method::WebIdentity { role_arn } => Some(role_arn.to_owned()),
                 Method::ContainerCredentials => None,
             }),
-            choice: identity.as_ref().ok().map(|identity| identity.choice),
-            written: identity
-                .as_ref()
-                .ok()
-                .and_then(|i| i.choice.written(settings.global_value)),
-            unchanged: identity.err().map(irsa_core::identity::NotMutated::reason),
+            choice: gathered.decided().choice(),
+            written: gathered
+                .decided()
+                .choice()
+                .and_then(|choice| choice.written(settings.global_value)),
+            unchanged: identity.err().map(irsa_core::identity::NoIdentity::reason),
+            unknown: match gathered.decided() {
+                Decided::Unknown(why) => Some(why),
+                Decided::Known(_) | Decided::NoIdentity(_) => None,
+            },
             sources: gathered.sources(own),
         })
     }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use irsa_core::presign::Predicted;
 use irsa_core::sdk::{Answer, Concern, Family, Outcome, Reason, Sdk, SignedCalls};
 use irsa_core::text::Foreign;
+use irsa_fleet::finding::{CureFor, Fact};
 use irsa_fleet::report::FindingReport;
 use owo_colors::{OwoColorize as _, Style};
 
@@ -81,6 +82,15 @@ pub(super) fn write(
         writeln!(page.to)?;
     } else {
         let groups = groups(&explanation.containers);
+        let unknown = explanation
+            .header
+            .as_ref()
+            .is_some_and(|header| header.unknown.is_some());
+        if let (Some(subject), true) = (subject.as_deref(), unknown && groups.is_empty()) {
+            let nothing = format!("where the next pod of {subject} calls is not known");
+            page.headline(&nothing, Style::new().bold())?;
+            writeln!(page.to)?;
+        }
         for (index, group) in groups.iter().enumerate() {
             if index > 0 {
                 writeln!(page.to)?;
@@ -90,6 +100,11 @@ pub(super) fn write(
         }
     }
     if let Some(header) = &explanation.header {
+        if let Some(why) = header.unknown {
+            let fact = Fact::ChoiceUnknown { why };
+            page.labelled("chosen", &format!("not known: {}", fact.message()))?;
+            page.labelled("", &fact.cure(CureFor::Cluster))?;
+        }
         page.header(header)?;
     }
     if !explanation.skipped.is_empty() {
@@ -98,7 +113,11 @@ pub(super) fn write(
             &format!("{}: no part in this", explanation.skipped.join(", ")),
         )?;
     }
-    let reports: Vec<FindingReport> = explanation.findings.iter().map(FindingReport::new).collect();
+    let reports: Vec<FindingReport> = explanation
+        .findings
+        .iter()
+        .map(|finding| FindingReport::new(finding, CureFor::Cluster))
+        .collect();
     let found: Vec<Finding<'_>> = reports
         .iter()
         .map(|report| Finding {
@@ -333,9 +352,9 @@ impl<W: Write> Page<'_, W> {
             let mut label = if works { "fix" } else { "no fix" };
             for cure in cures.iter().filter(|cure| cure.works == works) {
                 let text = if label == "fix" {
-                    format!("{} (computed for {sdk})", cure.what.trim_end_matches('.'))
+                    format!("{} (computed for {sdk})", cure.remedy.what())
                 } else {
-                    cure.what.trim_end_matches('.').to_owned()
+                    cure.remedy.what()
                 };
                 self.labelled(label, &text)?;
                 label = "";

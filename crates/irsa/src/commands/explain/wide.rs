@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use irsa_core::presign::Predicted;
 use irsa_core::sdk::{Answer, Outcome, SignedCalls};
+use irsa_fleet::finding::CureFor;
 use owo_colors::OwoColorize as _;
 
 use super::report::{ExplainedContainer, Explanation, Header, source_name, target};
@@ -40,11 +41,11 @@ pub(super) fn write(
             writeln!(
                 to,
                 "{} {}: {place}{}",
-                finding.severity,
-                finding.id,
-                Foreign(&finding.message)
+                finding.severity(),
+                finding.id(),
+                Foreign(&finding.message())
             )?;
-            writeln!(to, "  cure: {}", Foreign(&finding.cure))?;
+            writeln!(to, "  cure: {}", Foreign(&finding.cure(CureFor::Cluster)))?;
         }
     }
     for note in &explanation.notes {
@@ -192,7 +193,7 @@ fn write_container(
             } else {
                 "does not help".red().to_string()
             };
-            writeln!(to, "  {verdict}: {}", Foreign(&cure.what))?;
+            writeln!(to, "  {verdict}: {}", Foreign(&cure.remedy.what()))?;
         }
     }
     if !container.switching.is_empty() {

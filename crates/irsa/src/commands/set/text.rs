@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use irsa_core::text::Foreign;
-use irsa_fleet::report::{ChangeReport, ChoiceReport, SetReport};
+use irsa_fleet::report::{ChangeReport, SetReport};
 use owo_colors::OwoColorize as _;
 
 use crate::args::Format;
@@ -105,11 +105,7 @@ fn totals(to: &mut impl Write, report: &SetReport, columns: Option<usize>) -> io
     writeln!(to)?;
     let mut transitions: BTreeMap<(String, String), usize> = BTreeMap::new();
     for change in changes(report) {
-        let choices = (
-            choice(change.choice_before.as_ref()),
-            choice(change.choice_after.as_ref()),
-        );
-        *transitions.entry(choices).or_default() += 1;
+        *transitions.entry(choices(change)).or_default() += 1;
     }
     for ((before, after), count) in transitions {
         let count = counted(count, "service account");
@@ -130,10 +126,16 @@ fn totals(to: &mut impl Write, report: &SetReport, columns: Option<usize>) -> io
     writeln!(to, "(-o wide shows each service account)")
 }
 
-fn choice(choice: Option<&ChoiceReport>) -> String {
-    choice.map_or("no role".to_owned(), |choice| {
-        format!("{} ({})", choice.endpoint, choice.source)
-    })
+/// What is chosen before and after. A role neither comes nor goes by it: what is chosen nowhere is not known.
+fn choices(change: &ChangeReport) -> (String, String) {
+    let sides = [&change.choice_before, &change.choice_after];
+    let has_role = change.choice_unknown.is_some() || sides.iter().any(|side| side.is_some());
+    let [before, after] = sides.map(|side| match side {
+        Some(choice) => format!("{} ({})", choice.endpoint, choice.source),
+        None if has_role => "unknown".to_owned(),
+        None => "no role".to_owned(),
+    });
+    (before, after)
 }
 
 fn one(
@@ -154,10 +156,7 @@ fn one(
         annotation(&change.after)
     );
     indented(to, 2, "", &text, columns)?;
-    let (before, after) = (
-        choice(change.choice_before.as_ref()),
-        choice(change.choice_after.as_ref()),
-    );
+    let (before, after) = choices(change);
     if before == after {
         writeln!(to, "  type: {before}, as before")?;
     } else {

@@ -276,7 +276,11 @@ fn dash(text: String) -> String {
 
 fn chosen(row: &AccountReport) -> Cell {
     let Some(choice) = &row.choice else {
-        return Cell::from("-");
+        return Cell::from(if row.choice_unknown.is_some() {
+            "unknown"
+        } else {
+            "-"
+        });
     };
     // The id of the source is short; the annotation is what people look for.
     let source = match choice.source {

@@ -6,10 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use irsa_core::arn::Compose;
 use irsa_core::duration::parse_go;
-use irsa_core::endpoint::{EndpointType, GlobalValue, Platform};
-use irsa_core::settings::{ContainerCredentialsSettings, Settings};
+use irsa_core::flags::PlatformFlag;
 use irsa_net::files::Files;
 use irsa_net::tls::{MinVersion, TlsOptions};
 use irsa_webhook::certificates::managed::Managed;
@@ -17,16 +15,8 @@ use irsa_webhook::config::PlatformSource;
 use irsa_webhook::directory::lookup;
 use irsa_webhook::{Certificates, Cluster, Config, Drain, Limits, imds};
 
+use super::rules::Rules;
 use super::{go, klog};
-
-/// Whose behaviour the mutated pod has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Compat {
-    /// Ours: what users of the Go webhook suffer from is fixed
-    None,
-    /// The Go webhook's, pod for pod after the patch
-    Upstream,
-}
 
 /// Give the pods of annotated service accounts their identity and their STS endpoint (the admission webhook)
 ///
@@ -39,11 +29,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(super) server: Server,
     #[command(flatten)]
-    pub(super) identity: Identity,
+    pub(super) lookup: Lookup,
     #[command(flatten)]
-    pub(super) endpoint: Endpoint,
-    #[command(flatten)]
-    pub(super) credentials: ContainerCredentials,
+    pub(super) rules: Rules,
 }
 
 #[derive(clap::Args, Debug)]
@@ -163,60 +151,8 @@ pub(crate) struct Server {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Identity")]
-pub(crate) struct Identity {
-    /// The prefix of the annotations
-    #[arg(
-        long,
-        default_value = "eks.amazonaws.com",
-        env = "IRSA_WEBHOOK_ANNOTATION_PREFIX"
-    )]
-    annotation_prefix: String,
-    /// The audience of tokens, unless annotated
-    #[arg(
-        long,
-        default_value = "sts.amazonaws.com",
-        env = "IRSA_WEBHOOK_TOKEN_AUDIENCE"
-    )]
-    token_audience: String,
-    /// Where tokens are mounted
-    #[arg(
-        long,
-        default_value = "/var/run/secrets/eks.amazonaws.com/serviceaccount",
-        env = "IRSA_WEBHOOK_TOKEN_MOUNT_PATH"
-    )]
-    token_mount_path: String,
-    /// Seconds that a token is valid, unless annotated; 600 at least
-    #[arg(
-        long,
-        default_value_t = 86_400,
-        allow_negative_numbers = true,
-        env = "IRSA_WEBHOOK_TOKEN_EXPIRATION"
-    )]
-    token_expiration: i64,
-    /// Read the ConfigMap pod-identity-webhook, which names roles of service accounts without annotations
-    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", env = "IRSA_WEBHOOK_WATCH_CONFIG_MAP")]
-    watch_config_map: bool,
-    /// Allow a role's name or path instead of its ARN; account and partition come from the instance's metadata, or from the two flags below
-    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", env = "IRSA_WEBHOOK_COMPOSE_ROLE_ARN")]
-    compose_role_arn: bool,
-    /// The account for --compose-role-arn, where there is no instance metadata
-    #[arg(
-        long,
-        value_name = "ACCOUNT",
-        requires = "compose_role_arn",
-        env = "IRSA_WEBHOOK_COMPOSE_ROLE_ACCOUNT"
-    )]
-    compose_role_account: Option<String>,
-    /// The partition for --compose-role-arn
-    #[arg(
-        long,
-        value_name = "PARTITION",
-        requires = "compose_role_account",
-        default_value = "aws",
-        env = "IRSA_WEBHOOK_COMPOSE_ROLE_PARTITION"
-    )]
-    compose_role_partition: String,
+#[command(next_help_heading = "Service accounts that are not known yet")]
+pub(crate) struct Lookup {
     /// How long a pod may wait for a service account that is not known yet; 2s unless --compat upstream, which has 0
     #[arg(long, value_name = "DURATION", value_parser = parse_go, env = "IRSA_WEBHOOK_SERVICE_ACCOUNT_LOOKUP_GRACE_PERIOD")]
     service_account_lookup_grace_period: Option<Duration>,
@@ -226,128 +162,45 @@ pub(crate) struct Identity {
     /// Reads of unknown service accounts at once
     #[arg(long, default_value_t = 20, env = "IRSA_WEBHOOK_SERVICE_ACCOUNT_LOOKUP_BURST")]
     service_account_lookup_burst: u32,
-    /// Set AWS_ROLE_SESSION_NAME to the pod's name, so that CloudTrail tells pods apart
-    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", env = "IRSA_WEBHOOK_ROLE_SESSION_NAME")]
-    role_session_name: bool,
-    /// Record endpoint type and its source in an annotation of mutated pods; true unless --compat upstream
-    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true", env = "IRSA_WEBHOOK_RECORD")]
-    record: Option<bool>,
-    /// Whose behaviour the mutated pod has
-    #[arg(long, value_enum, default_value = "none", env = "IRSA_WEBHOOK_COMPAT")]
-    compat: Compat,
-}
-
-#[derive(clap::Args, Debug)]
-#[command(next_help_heading = "STS endpoint")]
-pub(crate) struct Endpoint {
-    /// Fill in AWS_REGION and AWS_DEFAULT_REGION where a container has no region
-    #[arg(
-        long,
-        value_name = "REGION",
-        env = "IRSA_WEBHOOK_AWS_DEFAULT_REGION",
-        default_value = "",
-        hide_default_value = true
-    )]
-    aws_default_region: String,
-    /// The endpoint type of service accounts that say nothing: true is regional, false is global
-    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true", env = "IRSA_WEBHOOK_STS_REGIONAL_ENDPOINT")]
-    sts_regional_endpoint: Option<bool>,
-    /// What is written for a chosen global endpoint: legacy, omit or global; legacy unless --compat upstream, which omits it
-    #[arg(long, value_name = "VALUE", env = "IRSA_WEBHOOK_GLOBAL_ENDPOINT_VALUE")]
-    global_endpoint_value: Option<GlobalValue>,
-    /// The Kubernetes version of the EKS cluster, such as 1.29; asked of the API when left out, `none` for a cluster that is not EKS
-    #[arg(long, value_name = "VERSION", env = "IRSA_WEBHOOK_KUBERNETES")]
-    kubernetes: Option<String>,
-    /// The EKS platform version, such as eks.1, which the API does not tell
-    #[arg(
-        long,
-        value_name = "VERSION",
-        requires = "kubernetes",
-        env = "IRSA_WEBHOOK_PLATFORM"
-    )]
-    platform: Option<String>,
-    /// Let a namespace's annotation say the endpoint type of its service accounts; true unless --compat upstream
-    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_missing_value = "true", env = "IRSA_WEBHOOK_NAMESPACE_DEFAULTS")]
-    namespace_defaults: Option<bool>,
-}
-
-#[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Container credentials (EKS Pod Identity)")]
-pub(crate) struct ContainerCredentials {
-    /// The file that lists service accounts with container credentials
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "IRSA_WEBHOOK_WATCH_CONTAINER_CREDENTIALS_CONFIG",
-        default_value = "",
-        hide_default_value = true
-    )]
-    watch_container_credentials_config: String,
-    /// The audience of their tokens
-    #[arg(
-        long,
-        default_value = "pods.eks.amazonaws.com",
-        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_AUDIENCE"
-    )]
-    container_credentials_audience: String,
-    /// Where their tokens are mounted
-    #[arg(
-        long,
-        default_value = "/var/run/secrets/pods.eks.amazonaws.com/serviceaccount",
-        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_TOKEN_MOUNT_PATH"
-    )]
-    container_credentials_token_mount_path: String,
-    /// The name of the volume
-    #[arg(
-        long,
-        default_value = "eks-pod-identity-token",
-        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_TOKEN_VOLUME_NAME"
-    )]
-    container_credentials_token_volume_name: String,
-    /// The file within the volume
-    #[arg(
-        long,
-        default_value = "eks-pod-identity-token",
-        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_TOKEN_PATH"
-    )]
-    container_credentials_token_path: String,
-    /// Where credentials are fetched
-    #[arg(
-        long,
-        default_value = "http://169.254.170.23/v1/credentials",
-        env = "IRSA_WEBHOOK_CONTAINER_CREDENTIALS_FULL_URI"
-    )]
-    container_credentials_full_uri: String,
 }
 
 impl Args {
-    /// The settings that these flags mean, the instance's metadata included if they ask for it.
+    /// The settings that these flags mean, the instance's metadata included if they ask for it. `arguments` and
+    /// `variable` are the words and the environment that they were parsed from.
     ///
     /// # Errors
     /// A flag that cannot be honoured, in a sentence that says what to do.
-    pub(super) async fn config(self) -> anyhow::Result<Config> {
+    pub(super) async fn config(
+        self,
+        arguments: &[String],
+        variable: impl FnMut(&str) -> Option<String>,
+    ) -> anyhow::Result<Config> {
         let Self {
             log: _,
             server,
-            identity,
-            endpoint,
-            credentials,
+            lookup,
+            rules: Rules,
         } = self;
-        let upstream = identity.compat == Compat::Upstream;
-        let settings = settings(&identity, &endpoint, &credentials).await?;
-        let platform = platform(&endpoint, upstream)?;
-        let wait = if upstream {
+        let read = irsa_core::flags::read(arguments, variable)?;
+        let mut settings = read.settings;
+        if read.compose_from_metadata {
+            let found = imds::compose(&imds::Options::from_env()).await.context(
+                "--compose-role-arn: the instance's metadata cannot be read; pass --compose-role-account instead",
+            )?;
+            settings.compose = Some(found);
+        }
+        let wait = if settings.compat.is_upstream() {
             Duration::ZERO
         } else {
             Duration::from_secs(2)
         };
-        if !(identity.service_account_lookup_qps.is_finite() && identity.service_account_lookup_qps > 0.0) {
+        if !(lookup.service_account_lookup_qps.is_finite() && lookup.service_account_lookup_qps > 0.0) {
             bail!("--service-account-lookup-qps must be a number greater than zero");
         }
         let lookup = lookup::Options {
-            wait: identity.service_account_lookup_grace_period.unwrap_or(wait),
-            per_second: identity.service_account_lookup_qps,
-            burst: f64::from(identity.service_account_lookup_burst.max(1)),
+            wait: lookup.service_account_lookup_grace_period.unwrap_or(wait),
+            per_second: lookup.service_account_lookup_qps,
+            burst: f64::from(lookup.service_account_lookup_burst.max(1)),
             ..lookup::Options::default()
         };
         let address = |port| SocketAddr::new(server.bind_address.unwrap_or_else(every_address), port);
@@ -369,11 +222,12 @@ impl Args {
             },
             certificates: server.certificates()?,
             settings,
-            platform,
-            config_map_namespace: identity.watch_config_map.then(|| server.namespace.clone()),
-            container_credentials: Some(credentials.watch_container_credentials_config)
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from),
+            platform: match read.platform {
+                PlatformFlag::Ask => PlatformSource::Ask,
+                PlatformFlag::Known(platform) => PlatformSource::Known(platform),
+            },
+            config_map_namespace: read.watch_config_map.then(|| server.namespace.clone()),
+            container_credentials: read.container_credentials_file.map(|path| PathBuf::from(&*path)),
             poll: server.poll_interval,
             lookup,
             limits: Limits {
@@ -425,98 +279,6 @@ impl Server {
             overlap: self.ca_overlap,
             poll: self.poll_interval.max(Duration::from_millis(50)),
         }))
-    }
-}
-
-async fn settings(
-    identity: &Identity,
-    endpoint: &Endpoint,
-    credentials: &ContainerCredentials,
-) -> anyhow::Result<Settings> {
-    let mut settings = Settings {
-        annotation_prefix: identity.annotation_prefix.as_str().into(),
-        audience: identity.token_audience.as_str().into(),
-        mount_path: identity.token_mount_path.as_str().into(),
-        region: Some(endpoint.aws_default_region.as_str())
-            .filter(|region| !region.is_empty())
-            .map(Into::into),
-        flag: endpoint.sts_regional_endpoint.map(EndpointType::from_regional),
-        compose: compose(identity).await?,
-        session_name: identity.role_session_name,
-        record: identity.record.unwrap_or(true),
-        namespace_defaults: endpoint.namespace_defaults.unwrap_or(true),
-        global_value: endpoint.global_endpoint_value.unwrap_or_default(),
-        container_credentials: ContainerCredentialsSettings {
-            audience: credentials.container_credentials_audience.as_str().into(),
-            mount_path: credentials.container_credentials_token_mount_path.as_str().into(),
-            volume_name: credentials
-                .container_credentials_token_volume_name
-                .as_str()
-                .into(),
-            token_path: credentials.container_credentials_token_path.as_str().into(),
-            full_uri: credentials.container_credentials_full_uri.as_str().into(),
-        },
-        ..Settings::default()
-    };
-    settings.set_token_expiration(identity.token_expiration);
-    if identity.compat == Compat::None {
-        return Ok(settings);
-    }
-    for (flag, given) in [
-        ("--record", identity.record == Some(true)),
-        ("--role-session-name", identity.role_session_name),
-        ("--namespace-defaults", endpoint.namespace_defaults == Some(true)),
-        (
-            "--global-endpoint-value",
-            endpoint
-                .global_endpoint_value
-                .is_some_and(|value| value != GlobalValue::Omit),
-        ),
-        ("--kubernetes", endpoint.kubernetes.is_some()),
-    ] {
-        if given {
-            bail!(
-                "{flag} cannot be honoured with --compat upstream, where a pod comes out as from the Go webhook; drop one of the two"
-            );
-        }
-    }
-    Ok(settings.upstream())
-}
-
-async fn compose(identity: &Identity) -> anyhow::Result<Option<Compose>> {
-    if !identity.compose_role_arn {
-        return Ok(None);
-    }
-    if let Some(account) = &identity.compose_role_account {
-        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-            bail!("--compose-role-account `{account}` is no account: it has twelve digits");
-        }
-        return Ok(Some(Compose {
-            account: account.as_str().into(),
-            partition: identity.compose_role_partition.as_str().into(),
-        }));
-    }
-    let found = imds::compose(&imds::Options::from_env()).await.context(
-        "--compose-role-arn: the instance's metadata cannot be read; pass --compose-role-account instead",
-    )?;
-    Ok(Some(found))
-}
-
-fn platform(endpoint: &Endpoint, upstream: bool) -> anyhow::Result<PlatformSource> {
-    if upstream {
-        return Ok(PlatformSource::Known(None));
-    }
-    match endpoint.kubernetes.as_deref() {
-        None => Ok(PlatformSource::Ask),
-        Some("none") if endpoint.platform.is_some() => {
-            bail!("--platform has no meaning with --kubernetes none")
-        }
-        Some("none") => Ok(PlatformSource::Known(None)),
-        Some(version) => {
-            let platform = Platform::parse(version, endpoint.platform.as_deref())
-                .context("--kubernetes and --platform")?;
-            Ok(PlatformSource::Known(Some(platform)))
-        }
     }
 }
 
