@@ -568,10 +568,62 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// API servers for tests, as small as a test needs.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Serves connections with `serve` on a free port of loopback, and connects to it as user alice of context prod.
+    pub(crate) async fn served_by<S, F>(scheme: &str, timeout: Option<Duration>, serve: S) -> Cluster
+    where
+        S: Fn(tokio::net::TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream));
+            }
+        });
+        let folder = tempfile::TempDir::new().unwrap();
+        let kubeconfig = folder.path().join("config");
+        let text = format!(
+            "current-context: prod\nclusters: [{{name: c, cluster: {{server: '{scheme}://{address}'}}}}]\n\
+             users: [{{name: alice, user: {{token: secret}}}}]\ncontexts: [{{name: prod, context: {{cluster: c, user: alice}}}}]\n"
+        );
+        std::fs::write(&kubeconfig, text).unwrap();
+        let options = ConnectOptions {
+            kubeconfig: Some(kubeconfig),
+            context: None,
+            timeout,
+        };
+        Cluster::connect(&options).await.unwrap()
+    }
+
+    /// Answers each request of a connection with what `answer` makes of its head.
+    pub(crate) async fn respond(mut stream: tokio::net::TcpStream, answer: impl Fn(&str) -> String) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut head = Vec::new();
+        while let Ok(byte) = stream.read_u8().await {
+            head.push(byte);
+            if head.ends_with(b"\r\n\r\n") {
+                let answer = answer(&String::from_utf8_lossy(&head).to_ascii_lowercase());
+                let _ = stream.write_all(answer.as_bytes()).await;
+                head.clear();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::*;
+    use super::{
+        testing::{respond, served_by},
+        *,
+    };
 
     #[test]
     fn the_message_of_a_status_or_the_first_line_of_plain_text_is_kept() {
@@ -603,48 +655,6 @@ mod tests {
         );
         assert!(check_context(&kubeconfig, Some("blue")).is_ok());
         assert!(check_context(&kubeconfig, None).is_err());
-    }
-
-    /// Serves connections with `serve` on a free port of loopback, and connects to it as user alice of context prod.
-    async fn served_by<S, F>(scheme: &str, timeout: Option<Duration>, serve: S) -> Cluster
-    where
-        S: Fn(tokio::net::TcpStream) -> F + Send + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream));
-            }
-        });
-        let folder = tempfile::TempDir::new().unwrap();
-        let kubeconfig = folder.path().join("config");
-        let text = format!(
-            "current-context: prod\nclusters: [{{name: c, cluster: {{server: '{scheme}://{address}'}}}}]\n\
-             users: [{{name: alice, user: {{token: secret}}}}]\ncontexts: [{{name: prod, context: {{cluster: c, user: alice}}}}]\n"
-        );
-        std::fs::write(&kubeconfig, text).unwrap();
-        let options = ConnectOptions {
-            kubeconfig: Some(kubeconfig),
-            context: None,
-            timeout,
-        };
-        Cluster::connect(&options).await.unwrap()
-    }
-
-    /// Answers each request of a connection with what `answer` makes of its head.
-    async fn respond(mut stream: tokio::net::TcpStream, answer: impl Fn(&str) -> String) {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let mut head = Vec::new();
-        while let Ok(byte) = stream.read_u8().await {
-            head.push(byte);
-            if head.ends_with(b"\r\n\r\n") {
-                let answer = answer(&String::from_utf8_lossy(&head).to_ascii_lowercase());
-                let _ = stream.write_all(answer.as_bytes()).await;
-                head.clear();
-            }
-        }
     }
 
     #[tokio::test]

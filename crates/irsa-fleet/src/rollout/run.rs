@@ -190,3 +190,91 @@ impl<'a> Run<'a> {
         self.ended(reference, outcome)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use irsa_core::settings::Settings;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        cluster::testing::{respond, served_by},
+        directory::Directory,
+        webhook::{SettingsSource, Version, Webhooks},
+        workload::Workload,
+    };
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn event(&self, _: &WorkloadRef, _: Event) {}
+    }
+
+    /// Three workloads whose dry run is fine and whose roll fails at once.
+    fn failing() -> Rollout {
+        let target = |name: &str| Target {
+            workload: Workload {
+                reference: WorkloadRef {
+                    namespace: "shop".into(),
+                    kind: "Deployment".into(),
+                    api_version: "apps/v1".into(),
+                    name: name.into(),
+                },
+                way: Way::Leave {
+                    reason: "no".to_owned(),
+                    cure: String::new(),
+                },
+                object: json!({"spec": {"template": {"spec": {"containers": []}}}}),
+            },
+            accounts: Default::default(),
+            stale: Vec::new(),
+        };
+        let webhooks = Webhooks::assumed(Settings::default(), SettingsSource::Defaults);
+        Rollout {
+            context: String::new(),
+            server: String::new(),
+            targets: ["a", "b", "c"].map(target).into(),
+            left: Vec::new(),
+            missing: Vec::new(),
+            directory: Directory::offline(webhooks, Version::default()),
+            pods: 0,
+        }
+    }
+
+    async fn outcomes(options: RunOptions, interrupted: bool) -> Vec<Outcome> {
+        let cluster = served_by("http", None, |stream| {
+            respond(stream, |_| {
+                "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"spec\":{}}".to_owned()
+            })
+        })
+        .await;
+        let (_sender, interrupt) = watch::channel(interrupted);
+        let ended = run(&cluster, &failing(), options, &Nobody, interrupt).await;
+        ended.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    #[tokio::test]
+    async fn a_failure_stops_the_rest_only_at_the_limit() {
+        let failed = || Outcome::Failed("no".to_owned());
+        let all = outcomes(RunOptions::default(), false).await;
+        assert_eq!(all, [failed(), failed(), failed()]);
+        let limited = RunOptions {
+            max_failures: Some(2),
+            ..RunOptions::default()
+        };
+        let not_started = Outcome::NotStarted(NotStarted::Failures);
+        assert_eq!(outcomes(limited, false).await, [failed(), failed(), not_started]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_started_after_the_time_limit_or_an_interruption() {
+        let late = RunOptions {
+            total_timeout: Some(Duration::ZERO),
+            ..RunOptions::default()
+        };
+        let all = |why| vec![Outcome::NotStarted(why); 3];
+        assert_eq!(outcomes(late, false).await, all(NotStarted::OutOfTime));
+        let interrupted = outcomes(RunOptions::default(), true).await;
+        assert_eq!(interrupted, all(NotStarted::Interrupted));
+    }
+}
