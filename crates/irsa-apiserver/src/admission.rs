@@ -276,6 +276,7 @@ impl Chain {
 
     async fn mutate(&self, api: &Arc<Api>, request: AdmissionRequest<'_>) -> Result<Admitted> {
         let mut request = request;
+        plugins::refuse_attachment(&request)?;
         let mut object = request.object.take().unwrap_or(Value::Null);
         let mut warnings = Vec::new();
         let operation = request.operation;

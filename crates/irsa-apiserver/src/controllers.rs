@@ -4,6 +4,7 @@
 //! is to be done next is decided by pure functions, the `plan`s; `queue` is the loop around them. What they do and
 //! leave out is told in `docs/lab-cluster.md`.
 
+mod context;
 mod cronjob;
 mod daemonset;
 mod deployment;
@@ -20,38 +21,17 @@ mod revisions;
 mod scheduler;
 mod serviceaccounts;
 mod statefulset;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
-use crate::api::{Api, BoxFuture, Caller};
-use crate::controllers::queue::{Controller, run};
-use crate::controllers::recorder::Recorder;
-use crate::controllers::serviceaccounts::ServiceAccounts;
+use self::context::Context;
+use self::queue::{Controller, run};
+use self::serviceaccounts::ServiceAccounts;
+use crate::api::{Api, BoxFuture};
 use crate::object::ObjectExt as _;
 use crate::status::Result;
-use crate::store::Store;
-
-/// What a controller works with.
-#[derive(Debug)]
-pub(crate) struct Context {
-    api: Arc<Api>,
-    me: Caller,
-    recorder: Recorder,
-}
-
-impl Context {
-    fn new(api: &Arc<Api>, name: &'static str) -> Self {
-        Self {
-            api: Arc::clone(api),
-            me: Caller::controller(name),
-            recorder: Recorder::new(Arc::clone(api), name),
-        }
-    }
-
-    fn store(&self) -> &Arc<Store> {
-        self.api.store()
-    }
-}
 
 /// How many keys a controller works on at once: an admission webhook that does not answer holds up one.
 const WORKERS: usize = 5;
@@ -97,18 +77,4 @@ pub(crate) async fn prepare(api: &Arc<Api>, ca_pem: &str) -> Result<()> {
 
 fn start(controller: impl Controller) -> BoxFuture<'static, ()> {
     Box::pin(run(controller, WORKERS))
-}
-
-#[cfg(test)]
-mod testing {
-    use std::sync::Arc;
-
-    use serde_json::Value;
-
-    use crate::object::{Object, Stored};
-
-    /// An object that was never stored.
-    pub(super) fn object(value: Value) -> Object {
-        Arc::new(Stored::new(value, 0))
-    }
 }

@@ -139,6 +139,11 @@ pub trait Runtime: Send + Sync {
         })
     }
 
+    /// Called when a pod has gone: nothing more is asked of its containers.
+    fn forget(&self, pod_uid: &str) {
+        let _ = pod_uid;
+    }
+
     /// Runs a command in a running container and returns its exit code. Dropping the future ends the command.
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<i32, RuntimeError>> {
         let _ = exec;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use irsa_apiserver::{ApiServer, Authorization, NodeConfig};
 use irsa_core::endpoint::{ParseError, Platform};
+use irsa_core::partition::{Membership, Partition};
 use irsa_core::settings::Settings;
 use irsa_net::files::Files;
 use irsa_sts::config::{Account, IssuerDocuments};
@@ -35,6 +36,9 @@ pub const DEFAULT_KUBERNETES: &str = "1.32";
 pub const DEFAULT_REGION: &str = "us-west-2";
 /// The account of the examples.
 pub const DEFAULT_ACCOUNT: &str = "111122223333";
+
+/// The minor versions of Kubernetes 1.x that the lab's cluster can say it has.
+const KUBERNETES_MINORS: std::ops::RangeInclusive<u16> = 14..=37;
 
 /// How long the webhook may take to have read the service accounts of an empty cluster.
 const WEBHOOK_PATIENCE: Duration = Duration::from_secs(30);
@@ -84,9 +88,46 @@ impl Default for LabConfig {
     }
 }
 
+impl LabConfig {
+    /// Refuses what no cluster can be, or what would open the lab to others.
+    fn check(&self) -> Result<Platform, Error> {
+        let platform = Platform::parse(&self.kubernetes, self.platform.as_deref())?;
+        let version = platform.kubernetes;
+        if version.major != 1 || !KUBERNETES_MINORS.contains(&version.minor) {
+            return Err(Error::NoSuchKubernetes {
+                version: self.kubernetes.clone(),
+                known: KUBERNETES_MINORS,
+            });
+        }
+        if Partition::locate(&self.region).1 == Membership::Assumed {
+            return Err(Error::NoSuchRegion(self.region.clone()));
+        }
+        if !self.listen.ip().is_loopback() {
+            return Err(Error::Exposed(self.listen));
+        }
+        Ok(platform)
+    }
+}
+
 /// Why a lab did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A version that Kubernetes does not have.
+    #[error("there is no Kubernetes {version} for the lab: use 1.{} to 1.{}", .known.start(), .known.end())]
+    NoSuchKubernetes {
+        /// What was asked for.
+        version: String,
+        /// The minor versions that there are.
+        known: std::ops::RangeInclusive<u16>,
+    },
+    /// A name that no AWS partition has regions like.
+    #[error("{0} is not an AWS region: use one such as us-west-2, cn-north-1 or us-gov-west-1")]
+    NoSuchRegion(String),
+    /// An address that others can reach.
+    #[error(
+        "the lab listens on loopback only, not on {0}: its API allows everything, and runs commands on this machine"
+    )]
+    Exposed(SocketAddr),
     /// A version that is none.
     #[error(transparent)]
     Version(#[from] ParseError),
@@ -152,7 +193,10 @@ impl Lab {
     /// # Errors
     /// [`Error`]; what had started by then is ended again.
     pub async fn start(config: LabConfig) -> Result<Self, Error> {
-        let platform = Platform::parse(&config.kubernetes, config.platform.as_deref())?;
+        let platform = config.check()?;
+        // What labs have left behind that were killed.
+        crate::run::sweep();
+        state::sweep();
         let mut state = StateDir::take(match config.state_dir.clone() {
             Some(path) => path,
             None => std::env::temp_dir().join(format!("irsa-lab-{}", uuid::Uuid::new_v4().simple())),
@@ -218,31 +262,14 @@ impl Lab {
         state.write(control::FILE, &addresses.to_json())?;
 
         let mut tasks = JoinSet::new();
-        let roles = Roles {
-            aws: Arc::clone(&aws),
-            documents: IssuerDocuments::Fetch {
-                base_url: Some(format!("{}/id/{issuer_id}", api.url())),
-                ca_pem: Some(api.ca_pem().to_owned()),
-                bearer_token: None,
-            },
-            issuer,
-            annotation: format!(
-                "{}/{}",
-                config.webhook.annotation_prefix,
-                irsa_core::annotations::ROLE_ARN
-            ),
-            audience: config.webhook.audience.to_string(),
-            trusted: Default::default(),
-        };
+        let documents = format!("{}/id/{issuer_id}", api.url());
+        let roles = roles(&config.webhook, Arc::clone(&aws), &api, issuer, documents);
         tasks.spawn(roles.follow(client.clone()));
 
-        let settings = match config.webhook.compat {
-            irsa_core::settings::Compat::Upstream => config.webhook,
-            irsa_core::settings::Compat::None => Settings {
-                platform: config.platform.is_some().then_some(platform),
-                ..config.webhook
-            },
-        };
+        let mut settings = config.webhook;
+        if settings.compat == irsa_core::settings::Compat::None {
+            settings.platform = config.platform.is_some().then_some(platform);
+        }
         let webhook = if config.with_webhook {
             let webhook = start_webhook(&mut state, &authority, &api, settings).await?;
             register(&client, &webhook, &authority).await?;
@@ -354,6 +381,23 @@ async fn client(kubeconfig: &str) -> Result<Client, Error> {
     Ok(Client::try_from(config)?)
 }
 
+/// Makes the roles that service accounts name trust the cluster's issuer.
+fn roles(webhook: &Settings, aws: Arc<Aws>, api: &ApiServer, issuer: String, documents: String) -> Roles {
+    let (prefix, key) = (&webhook.annotation_prefix, irsa_core::annotations::ROLE_ARN);
+    Roles {
+        aws,
+        documents: IssuerDocuments::Fetch {
+            base_url: Some(documents),
+            ca_pem: Some(api.ca_pem().to_owned()),
+            bearer_token: None,
+        },
+        issuer,
+        annotation: format!("{prefix}/{key}"),
+        audience: webhook.audience.to_string(),
+        trusted: Default::default(),
+    }
+}
+
 /// The webhook of production, from certificate files as production has them.
 async fn start_webhook(
     state: &mut StateDir,
@@ -449,4 +493,26 @@ fn nodes(count: u8, region: &str) -> Vec<NodeConfig> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lab_that_cannot_be_is_refused_with_what_would_do() {
+        let refused = |change: &dyn Fn(&mut LabConfig)| {
+            let mut config = LabConfig::default();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(LabConfig::default().check().is_ok());
+        assert!(refused(&|config| config.region = "mars".into()).contains("mars is not an AWS region"));
+        for version in ["9.99", "1.99", "1.2"] {
+            assert!(refused(&|config| config.kubernetes = version.into()).contains("use 1.14 to 1.37"));
+        }
+        let open = refused(&|config| config.listen = ([0, 0, 0, 0], 6443).into());
+        assert!(open.contains("loopback only"), "{open}");
+    }
 }

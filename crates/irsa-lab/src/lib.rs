@@ -15,6 +15,7 @@ pub mod run;
 pub mod runtime;
 pub mod standalone;
 pub mod state;
+pub mod view;
 
 pub use irsa_apiserver::Authorization;
 pub use lab::{DEFAULT_ACCOUNT, DEFAULT_KUBERNETES, DEFAULT_REGION, Error, Lab, LabConfig};

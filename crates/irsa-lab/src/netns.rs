@@ -19,12 +19,11 @@ use irsa_sts::Aws;
 use tokio::io::copy_bidirectional;
 use tokio::task::JoinSet;
 
-use crate::run::{Reach, find_in};
+use crate::run::Reach;
+use crate::view::{SYSTEM_PATH, find_in};
 
 /// How long the namespace may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where system programs are that a user's `PATH` may lack.
-const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
 
 /// Runs inside: loopback up, files in place, then waits until somebody listens. `$1` our folder, `$2` and `$3` the
 /// programs, the rest the command.

@@ -5,7 +5,7 @@
 //! SDKs, and a home folder of its own, since AWS CLI v1 keeps credentials there from one run to the next.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::container::{self, Container, File};
+use crate::view::{View, end_all, find_in};
 
 /// Variables of this process that every command needs, wherever it runs.
 const INHERITED: [&str; 9] = [
@@ -44,6 +45,10 @@ const NO_PROXY: &str = "127.0.0.1,localhost,::1";
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// After a failed refresh.
 const RETRY: Duration = Duration::from_secs(5);
+/// How the folders of sandboxes begin.
+const PREFIX: &str = "irsa-run-";
+/// The file in a sandbox that its process keeps locked.
+const OWNER: &str = "owner";
 
 /// Where the lab's AWS is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +95,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Sandbox {
     dir: TempDir,
+    view: View,
+    _owner: fs::File,
     variables: Vec<(OsString, OsString)>,
     notes: Vec<String>,
     refresher: Option<JoinHandle<()>>,
@@ -109,13 +116,14 @@ impl Sandbox {
     ) -> Result<Self, Error> {
         let resolved = container.resolve(&client).await?;
         let dir = tempfile::Builder::new()
-            .prefix("irsa-run-")
+            .prefix(PREFIX)
             .tempdir()
             .map_err(|source| Error::File {
                 action: "make a private folder in",
                 path: std::env::temp_dir(),
                 source,
             })?;
+        let owner = take(dir.path())?;
         let files = Files {
             root: dir.path().join("root"),
         };
@@ -130,6 +138,7 @@ impl Sandbox {
         let ca = dir.path().join("aws-ca.pem");
         write(&ca, reach.ca_pem.as_bytes())?;
 
+        let view = View::new(dir.path(), &resolved.mounts);
         let mut environment = Environment::default();
         for name in INHERITED {
             if let Some(value) = std::env::var_os(name) {
@@ -138,9 +147,19 @@ impl Sandbox {
         }
         environment.set("HOME", &home);
         for (name, value) in &resolved.variables {
-            environment.set(name, files.moved(value, &resolved.mounts));
+            let value = match view.is_private() {
+                true => value.into(),
+                false => files.moved(value, &resolved.mounts),
+            };
+            environment.set(name, value);
         }
         let mut notes = Vec::new();
+        if !view.is_private() && !resolved.mounts.is_empty() {
+            notes.push(format!(
+                "mount namespaces are not possible here: volumes are below {}, and variables that name them lead there",
+                files.root.display()
+            ));
+        }
         let mut put = |name: &str, value: &OsStr| {
             if resolved.variables.iter().any(|(known, _)| known == name) {
                 notes.push(format!(
@@ -167,6 +186,8 @@ impl Sandbox {
             .then(|| tokio::spawn(refresh(client, container, files, earliest(&resolved.files))));
         Ok(Self {
             dir,
+            view,
+            _owner: owner,
             variables: environment.0,
             notes,
             refresher,
@@ -177,6 +198,13 @@ impl Sandbox {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Where a file of the container's volumes is on this machine.
+    #[must_use]
+    pub fn place(&self, path: &str) -> PathBuf {
+        let copy = self.dir.path().join("root").join(path.trim_start_matches('/'));
+        if copy.exists() { copy } else { path.into() }
     }
 
     /// What the process's environment is, sorted by name.
@@ -198,15 +226,34 @@ impl Sandbox {
         self.variables = environment.0;
     }
 
-    /// A command that has this environment and nothing else.
+    /// A command that has this environment and nothing else, and that sees the container's volumes at their paths. It
+    /// is killed when this process ends.
     pub fn command<S: AsRef<OsStr>>(&self, program: &S, arguments: &[S]) -> Command {
-        let mut command = Command::new(self.find(program.as_ref()));
+        let arguments = arguments.iter().map(|one| one.as_ref().to_owned()).collect();
+        let found = self.find(program.as_ref()).into_os_string();
+        // One that does not exist is not wrapped, so that starting it says so.
+        let (program, arguments) = match self.has(program.as_ref()) {
+            true => self.view.wrap(found, arguments),
+            false => (found, arguments),
+        };
+        let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(
             self.variables
                 .iter()
                 .map(|(name, value)| (name.as_os_str(), value.as_os_str())),
         );
         command
+    }
+
+    /// Whether a program can be started: one of the machine, or in a volume.
+    pub(crate) fn has(&self, program: &OsStr) -> bool {
+        let found = self.find(program);
+        let in_volume = self
+            .dir
+            .path()
+            .join("root")
+            .join(found.strip_prefix("/").unwrap_or(&found));
+        found.is_file() || in_volume.is_file()
     }
 
     /// A program by the container's `PATH`. Where it is not found the name stays, so that starting it says so.
@@ -225,6 +272,51 @@ impl Drop for Sandbox {
         if let Some(refresher) = &self.refresher {
             refresher.abort();
         }
+        end_all(self.dir.path());
+    }
+}
+
+/// Marks a new folder as in use for as long as the file is open.
+fn take(dir: &Path) -> Result<fs::File, Error> {
+    let partial = dir.join("owner.partial");
+    let lock = || {
+        let file = fs::File::create_new(&partial)?;
+        file.try_lock()?;
+        // Under its name only once it is locked: [`sweep`] must not be faster.
+        fs::rename(&partial, dir.join(OWNER))?;
+        Ok(file)
+    };
+    lock().map_err(|source| Error::File {
+        action: "lock",
+        path: partial.clone(),
+        source,
+    })
+}
+
+/// Removes what labs have left behind that could not end properly: processes of their containers, and folders.
+pub fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(PREFIX.as_bytes())
+        {
+            sweep_folder(&entry.path(), OWNER);
+        }
+    }
+}
+
+/// Removes a folder of ours, with the processes that refer to it, unless its lock is held.
+pub(crate) fn sweep_folder(folder: &Path, lock: &str) {
+    // Of other users nothing is touched, and links are not followed.
+    let ours = fs::symlink_metadata(folder)
+        .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw());
+    let lock = ours.then(|| fs::File::open(folder.join(lock)).ok()).flatten();
+    if lock.is_some_and(|lock| lock.try_lock().is_ok()) {
+        end_all(folder);
+        if let Err(error) = fs::remove_dir_all(folder) {
+            tracing::debug!(folder = %folder.display(), %error, "what an earlier lab left was not removed");
+        }
     }
 }
 
@@ -236,16 +328,6 @@ pub fn exit_code(status: ExitStatus) -> i32 {
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal))
         .unwrap_or(1)
-}
-
-/// The program of that name in a list of folders, `PATH`-like.
-pub(crate) fn find_in(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
-    if Path::new(program).components().count() > 1 {
-        return None;
-    }
-    std::env::split_paths(path)
-        .map(|folder| folder.join(program))
-        .find(|candidate| candidate.is_file())
 }
 
 /// Variables, sorted by name, each once.
@@ -418,6 +500,25 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_swept_once_nobody_holds_its_lock() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("irsa-run-x");
+        fs::create_dir(&folder).unwrap();
+        sweep_folder(&folder, OWNER);
+        assert!(folder.exists(), "one that is just being made");
+        let owner = take(&folder).unwrap();
+        sweep_folder(&folder, OWNER);
+        assert!(folder.exists(), "one that is in use");
+        drop(owner);
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        sweep_folder(&link, OWNER);
+        assert!(folder.exists(), "a link");
+        sweep_folder(&folder, OWNER);
+        assert!(!folder.exists());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `kubectl exec` on the lab's pods: the command runs on this machine with the container's environment, and what it
 //! prints is also in `kubectl logs`.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -20,7 +21,8 @@ use tokio::process::{Child, Command};
 
 use crate::container::Container;
 use crate::image::{self, Addresses};
-use crate::run::{Reach, Sandbox, Way, exit_code, find_in};
+use crate::run::{Reach, Sandbox, Way, exit_code};
+use crate::view::find_in;
 
 type BoxFuture<'a, T> = futures::future::BoxFuture<'a, T>;
 
@@ -32,6 +34,8 @@ pub struct LabRuntime {
     logs: OnceLock<Arc<Logs>>,
     api: OnceLock<String>,
     addresses: Addresses,
+    /// By uid of the pod and name of the container: what one command writes into a volume, the next one finds there.
+    sandboxes: Mutex<HashMap<(String, String), Arc<Sandbox>>>,
 }
 
 impl std::fmt::Debug for LabRuntime {
@@ -52,6 +56,25 @@ impl LabRuntime {
     /// What containers printed; `None` until the cluster has taken this runtime.
     pub fn logs(&self) -> Option<Arc<Logs>> {
         self.logs.get().cloned()
+    }
+
+    /// The files and variables of a container, made when its first command runs.
+    async fn sandbox(&self, at: &ContainerRef) -> Result<Arc<Sandbox>, RuntimeError> {
+        let key = (at.pod.uid().to_owned(), at.container.clone());
+        if let Some(sandbox) = self.sandboxes.lock().get(&key) {
+            return Ok(Arc::clone(sandbox));
+        }
+        let (client, reach) = self.ready()?;
+        let failed = |error: &dyn std::fmt::Display| RuntimeError::Exec(error.to_string());
+        let container =
+            Container::of(at.pod.as_json().clone(), Some(&at.container)).map_err(|error| failed(&error))?;
+        let sandbox = Sandbox::prepare(client.clone(), container, reach, Way::Proxy)
+            .await
+            .map_err(|error| failed(&error))?;
+        let mut sandboxes = self.sandboxes.lock();
+        Ok(Arc::clone(
+            sandboxes.entry(key).or_insert_with(|| Arc::new(sandbox)),
+        ))
     }
 
     fn ready(&self) -> Result<&(Client, Reach), RuntimeError> {
@@ -83,19 +106,21 @@ impl Runtime for LabRuntime {
 
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<i32, RuntimeError>> {
         Box::pin(async move {
-            let (client, reach) = self.ready()?;
-            let failed = |error: &dyn std::fmt::Display| RuntimeError::Exec(error.to_string());
-            let container = Container::of(exec.at.pod.as_json().clone(), Some(&exec.at.container))
-                .map_err(|error| failed(&error))?;
-            let sandbox = Sandbox::prepare(client.clone(), container, reach, Way::Proxy)
-                .await
-                .map_err(|error| failed(&error))?;
+            let sandbox = self.sandbox(&exec.at).await?;
+            let program = exec.command.first().cloned().unwrap_or_default();
+            if !sandbox.has(program.as_ref()) {
+                return Err(RuntimeError::CommandNotFound(program));
+            }
             if exec.tty {
                 on_terminal(exec, &sandbox).await
             } else {
                 on_pipes(exec, &sandbox).await
             }
         })
+    }
+
+    fn forget(&self, pod_uid: &str) {
+        self.sandboxes.lock().retain(|(uid, _), _| uid != pod_uid);
     }
 }
 
@@ -181,15 +206,6 @@ async fn on_terminal(exec: Exec, sandbox: &Sandbox) -> Result<i32, RuntimeError>
             "a terminal needs `setsid` of util-linux".to_owned(),
         ));
     };
-    let known = sandbox
-        .variables()
-        .iter()
-        .find(|(name, _)| name == "PATH")
-        .map(|(_, value)| value.clone());
-    let missing = !program.contains('/') && find_in(program.as_ref(), &known.unwrap_or_default()).is_none();
-    if missing {
-        return Err(RuntimeError::CommandNotFound(program));
-    }
     let mut arguments: Vec<OsString> = vec!["--ctty".into(), "--".into()];
     arguments.extend(exec.command.iter().map(OsString::from));
     let stdio = || slave.try_clone().map(Stdio::from).map_err(failed);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Name of the environment variable that names the folder.
@@ -11,6 +11,10 @@ pub const VARIABLE: &str = "IRSA_LAB_DIR";
 const LOCK: &str = "lock";
 const KUBECONFIG: &str = "kubeconfig";
 const CA: &str = "aws-ca.pem";
+/// How the folders of labs begin that run for one command.
+const ONE_COMMAND: &str = "irsa-lab-for-";
+/// Do not open through a link.
+const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +25,12 @@ pub enum Error {
     /// Somebody else could read or replace what is in it.
     #[error("{0} belongs to another user: give the lab another folder with --state-dir")]
     Foreign(PathBuf),
+    /// It is a link, which could lead anywhere.
+    #[error("{0} is a symbolic link: give the lab the folder itself with --state-dir")]
+    Link(PathBuf),
+    /// Others could replace what is in it.
+    #[error("others can write to {0}: run chmod go-w on it, or give the lab another folder with --state-dir")]
+    Writable(PathBuf),
     /// The file system says no.
     #[error("{what} {path}: {source}")]
     Io {
@@ -61,6 +71,26 @@ pub fn default_path() -> PathBuf {
     std::env::temp_dir().join(format!("irsa-lab-{}", user().unwrap_or_default()))
 }
 
+/// A new folder for a lab that runs for one command, beside that of the user's other lab.
+#[must_use]
+pub fn path_for_one_command() -> PathBuf {
+    let id = uuid::Uuid::new_v4().simple();
+    std::env::temp_dir().join(format!("{ONE_COMMAND}{id}"))
+}
+
+/// Removes the folders of such labs that could not end properly.
+pub fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(ONE_COMMAND.as_bytes())
+        {
+            crate::run::sweep_folder(&entry.path(), LOCK);
+        }
+    }
+}
+
 /// The kubeconfig of the lab whose folder this is.
 #[must_use]
 pub fn kubeconfig(folder: &Path) -> PathBuf {
@@ -84,18 +114,24 @@ impl StateDir {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(failed("cannot make", &path)(error)),
         };
-        let metadata = fs::metadata(&path).map_err(failed("cannot look at", &path))?;
+        // What is there already is left as it is: links are not followed, and no mode is changed.
+        let metadata = fs::symlink_metadata(&path).map_err(failed("cannot look at", &path))?;
+        if metadata.is_symlink() {
+            return Err(Error::Link(path));
+        }
         if user().is_some_and(|user| user != metadata.uid()) {
             return Err(Error::Foreign(path));
         }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
-            .map_err(failed("cannot protect", &path))?;
+        if metadata.mode() & 0o022 != 0 {
+            return Err(Error::Writable(path));
+        }
         let file = path.join(LOCK);
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
+            .custom_flags(NOFOLLOW)
             .open(&file)
             .map_err(failed("cannot write", &file))?;
         match lock.try_lock() {
@@ -136,9 +172,10 @@ impl StateDir {
     pub fn write(&mut self, name: &str, content: &[u8]) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
         let partial = self.path.join(format!(".{name}.partial"));
+        // One that an earlier lab left; a new file is never made through a link.
+        let _ = fs::remove_file(&partial);
         let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .write(true)
             .mode(0o600)
             .open(&partial)
@@ -189,6 +226,8 @@ fn user() -> Option<u32> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -201,6 +240,26 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         drop(state);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_mode_of_a_folder_that_is_there_is_not_changed_and_links_are_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("lab");
+        fs::create_dir(&path).unwrap();
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(StateDir::take(link), Err(Error::Link(_))));
+        for (mode, allowed) in [(0o755, true), (0o775, false), (0o777, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let taken = StateDir::take(path.clone());
+            assert_eq!(taken.is_ok(), allowed, "{mode:o}");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::symlink(parent.path().join("elsewhere"), path.join("lock")).unwrap();
+        assert!(StateDir::take(path).is_err());
+        assert!(!parent.path().join("elsewhere").exists());
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::serviceaccount;
-use crate::api::{Api, Operation};
+use crate::api::{AdmissionRequest, Api, Operation};
 use crate::object::{Object, ObjectExt, entry_object};
+use crate::pod::containers;
 use crate::resources::Resource;
 use crate::status::{Result, Status};
 
@@ -33,6 +34,34 @@ fn shown_name(object: &Value) -> &str {
     match object.name() {
         "" => object.str_at(&["metadata", "generateName"]),
         name => name,
+    }
+}
+
+/// Refuses what would end in an attachment: kubectl would wait, or print nothing and end with 0.
+pub(super) fn refuse_attachment(request: &AdmissionRequest<'_>) -> Result<()> {
+    let refused = |message: &str| Err(Status::custom(501, "NotImplemented", message));
+    if request.resource.storage != "pods" {
+        return Ok(());
+    }
+    match (request.subresource, request.operation) {
+        ("ephemeralcontainers", _) => refused(
+            "this cluster runs no ephemeral containers: use kubectl exec in a container that the pod has",
+        ),
+        ("", Operation::Create) => {
+            let manager = request.options.str_at(&["fieldManager"]);
+            let object = request.object.as_ref();
+            let is_read = |container: &Value| container.get("stdin") == Some(&Value::Bool(true));
+            if matches!(manager, "kubectl-run" | "kubectl-debug")
+                && object.is_some_and(|pod| containers(pod).any(is_read))
+            {
+                return refused(
+                    "this cluster cannot attach to containers, which kubectl run -i needs: leave out -i, and use \
+                     kubectl exec -i or kubectl logs -f",
+                );
+            }
+            Ok(())
+        }
+        _ => Ok(()),
     }
 }
 

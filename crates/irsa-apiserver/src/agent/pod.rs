@@ -549,6 +549,9 @@ impl Worker {
             }
             self.delete().await;
         }
+        if let Some(runtime) = &self.agent.runtime {
+            runtime.forget(self.pod.uid());
+        }
         if self.at.pod_ip != self.at.host_ip {
             self.agent.network.release(&self.at.pod_ip);
         }

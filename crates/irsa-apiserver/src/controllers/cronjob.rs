@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::plan::{Plan, plan};
 use self::schedule::Schedule;
-use super::Context;
+use super::context::Context;
 use super::owned::{Words, controller_reference, typed};
 use super::queue::Controller;
 use crate::object::{Object, ObjectExt, entry_object};

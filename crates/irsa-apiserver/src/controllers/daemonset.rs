@@ -6,10 +6,11 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use serde_json::{Value, json};
 
+use super::context::Context;
 use super::owned::{Moment, Words, count, from_template, nonzero, scaled, typed};
 use super::queue::{Controller, Key};
 use super::revisions::{self, POD_LABEL};
-use super::{Context, scheduler};
+use super::scheduler;
 use crate::object::{Object, ObjectExt, entry_object};
 use crate::pod::{has_ended, is_ready};
 use crate::status::Result;

@@ -12,9 +12,10 @@ use serde_json::{Map, Value, json};
 
 use self::plan::{Rolling, SetState, Sizes};
 use self::progress::{Counts, Progress};
+use super::context::Context;
+use super::hash;
 use super::owned::{controller_reference, typed};
 use super::queue::{Controller, Key};
-use super::{Context, hash};
 use crate::api::WriteOptions;
 use crate::object::{Object, ObjectExt, entry_object};
 use crate::pod::has_ended;

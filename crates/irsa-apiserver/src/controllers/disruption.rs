@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
-use super::Context;
+use super::context::Context;
 use super::owned::{count, scaled, selector_of, typed};
 use super::queue::{Controller, Key};
 use crate::object::{Object, ObjectExt};

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::context::Context;
+use super::hash;
 use super::owned::controller_reference;
 use super::queue::{Controller, Key};
-use super::{Context, hash};
 use crate::api::WriteOptions;
 use crate::object::{Object, ObjectExt};
 use crate::pod::{is_ready, target_port};

@@ -12,9 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use self::plan::{Plan, Verdict, plan};
-use self::tally::Tally;
-use super::Context;
+use self::plan::{Plan, Verdict, is_indexed, is_suspended, plan};
+use self::tally::{INDEX, Tally};
+use super::context::Context;
 use super::owned::{Words, count, from_template, nonzero, typed};
 use super::queue::Controller;
 use crate::api::{DeleteOptions, Propagation};
@@ -24,25 +24,11 @@ use crate::status::Result;
 use crate::store::{Change, Event};
 
 const RESOURCE: &str = "jobs.batch";
-const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
 pub(crate) struct Jobs {
     context: Context,
     /// By uid of the job.
     tallies: Mutex<HashMap<String, Tally>>,
-}
-
-fn is_indexed(job: &Job) -> bool {
-    let spec = job.spec.as_ref();
-    spec.and_then(|spec| spec.completion_mode.as_deref()) == Some("Indexed")
-}
-
-fn is_suspended(job: &Job) -> bool {
-    job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true)
-}
-
-fn index_of(pod: &Value) -> Option<i64> {
-    pod.annotation(INDEX)?.parse().ok()
 }
 
 /// The condition `Complete` or `Failed` of a job that has finished.
@@ -326,6 +312,7 @@ impl Controller for Jobs {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::super::testing::object;
+    use super::tally::index_of;
     use super::*;
 
     #[test]

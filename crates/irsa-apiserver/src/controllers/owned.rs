@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::Context;
+use super::context::Context;
 use crate::api::{DeleteOptions, WriteOptions};
 use crate::object::{Object, ObjectExt, entry_object, metadata_mut};
 use crate::pod::{Availability, availability, has_ended};

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Context;
+use super::context::Context;
 use super::owned::selector_of;
 use crate::object::{Object, ObjectExt};
 use crate::status::Result;

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStat
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use super::Context;
+use super::context::Context;
 use super::owned::{Moment, Words, count, from_template, nonzero, typed};
 use super::queue::Controller;
 use crate::object::{Object, ObjectExt};

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::context::Context;
+use super::hash;
 use super::owned::controller_reference;
-use super::{Context, hash};
 use crate::api::WriteOptions;
 use crate::object::{Object, ObjectExt, metadata_mut};
 use crate::status::Result;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::context::Context;
 use super::queue::{Controller, Key};
 use crate::conditions::set_condition;
 use crate::object::{Object, ObjectExt, entry_object};

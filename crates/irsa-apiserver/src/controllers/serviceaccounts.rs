@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Context;
+use super::context::Context;
 use super::queue::{Controller, Key};
 use crate::api::WriteOptions;
 use crate::object::{Object, ObjectExt};

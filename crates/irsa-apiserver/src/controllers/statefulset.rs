@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
 use serde_json::{Value, json};
 
-use super::Context;
+use super::context::Context;
 use super::owned::{Moment, Words, count, from_template, nonzero, typed};
 use super::queue::Controller;
 use super::revisions::{self, History, POD_LABEL};

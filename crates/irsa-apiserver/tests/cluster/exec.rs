@@ -181,6 +181,28 @@ async fn without_a_runtime_exec_says_why_not() {
     assert!(said.contains("does not forward ports"), "{said}");
     let said = cluster.fails("attach p").await;
     assert!(said.contains("does not attach"), "{said}");
+    let said = cluster.fails("top pods").await;
+    assert!(said.contains("Metrics API not available"), "{said}");
+}
+
+#[tokio::test]
+async fn what_would_need_an_attachment_is_refused_before_it_waits_for_one() {
+    let cluster = Cluster::start().await;
+    for line in [
+        "run p -i --rm --image=i -- date",
+        "run p -it --image=i --restart=Never -- sh",
+    ] {
+        let said = cluster.fails(line).await;
+        assert!(
+            said.contains("leave out -i, and use kubectl exec -i"),
+            "{line}: {said}"
+        );
+    }
+    assert_eq!(cluster.ok("get pods -o name").await, "");
+    cluster.ok("run p --image=i").await;
+    cluster.ok("wait --for=condition=Ready pod/p --timeout=30s").await;
+    let said = cluster.fails("debug p --image=busybox").await;
+    assert!(said.contains("runs no ephemeral containers"), "{said}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod admission;
 mod exec;
 mod runtime;
+mod scale;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../api/support.rs"]
 mod support;

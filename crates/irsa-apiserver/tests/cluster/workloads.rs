@@ -88,33 +88,6 @@ async fn a_daemon_set_rolls_one_pod_at_a_time_and_goes_back() {
 }
 
 #[tokio::test]
-async fn a_daemon_set_on_delete_waits_for_somebody_to_delete() {
-    let cluster = Cluster::with(nodes(1)).await;
-    cluster
-        .apply(&format!("{DAEMONS}  updateStrategy: {{type: OnDelete}}\n"))
-        .await;
-    cluster
-        .ok("wait --for=jsonpath={.status.numberReady}=1 daemonset/agent --timeout=30s")
-        .await;
-    cluster.ok("set image daemonset/agent a=a:2").await;
-    eventually("the change was seen", async || {
-        let status = cluster
-            .ok("get daemonset agent -o jsonpath={.metadata.generation}/{.status.observedGeneration}")
-            .await;
-        let (generation, observed) = status.split_once('/').unwrap();
-        generation == observed
-    })
-    .await;
-    let image = "get pods -l app=agent -o jsonpath={.items[*].spec.containers[0].image}";
-    assert_eq!(cluster.ok(image).await, "a:1");
-    cluster.ok("delete pods -l app=agent").await;
-    eventually("the new pod has the new image", async || {
-        cluster.ok(image).await == "a:2"
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_stateful_set_numbers_its_pods_and_respects_its_partition() {
     let cluster = Cluster::start().await;
     cluster
@@ -425,4 +398,43 @@ async fn a_cron_job_starts_jobs_and_kubectl_can_start_one_now() {
             .contains("Created job tick-")
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_deleted_pod_of_a_job_is_a_failure_and_is_replaced() {
+    let cluster = Cluster::start().await;
+    cluster
+        .ok_with(&["create", "job", "long", "--image=i", "--", "sleep", "60"], None)
+        .await;
+    let name = "get pods -l job-name=long -o name";
+    eventually("the pod runs", async || {
+        cluster.ok("get job long -o jsonpath={.status.ready}").await == "1"
+    })
+    .await;
+    let first = cluster.ok(name).await;
+    cluster.ok(&format!("delete {} --wait", first.trim())).await;
+    eventually("another pod runs", async || {
+        let pods = cluster.ok(name).await;
+        !pods.is_empty() && pods != first
+    })
+    .await;
+    let status = cluster
+        .ok("get job long -o jsonpath={.status.failed}/{.status.succeeded}/{.status.active}")
+        .await;
+    assert_eq!(status, "1//1");
+    // Suspension ends the pods, and is no failure.
+    cluster
+        .ok_with(
+            &["patch", "job", "long", "-p", r#"{"spec":{"suspend":true}}"#],
+            None,
+        )
+        .await;
+    eventually("the suspension is an event", async || {
+        cluster
+            .ok("get events --field-selector involvedObject.name=long,reason=Suspended")
+            .await
+            .contains("Job suspended")
+    })
+    .await;
+    assert_eq!(cluster.ok("get job long -o jsonpath={.status.failed}").await, "1");
 }

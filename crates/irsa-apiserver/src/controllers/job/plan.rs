@@ -5,11 +5,21 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 
-use super::tally::Tally;
+use super::tally::{Tally, index_of};
 use crate::object::{Object, ObjectExt};
 
 /// The longest pause after failures, in seconds.
 const LONGEST_PAUSE: i64 = 360;
+
+/// Whether each pod of a Job has an index.
+pub(super) fn is_indexed(job: &Job) -> bool {
+    let spec = job.spec.as_ref();
+    spec.and_then(|spec| spec.completion_mode.as_deref()) == Some("Indexed")
+}
+
+pub(super) fn is_suspended(job: &Job) -> bool {
+    job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true)
+}
 
 /// Whether a Job has finished, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +54,11 @@ pub(super) fn plan<'a>(job: &Job, active: &'a [Object], tally: &Tally, now: Time
         delete: Vec::new(),
         look_again: None,
     };
-    if plan.verdict != Verdict::Going || super::is_suspended(job) {
+    if plan.verdict != Verdict::Going || is_suspended(job) {
         plan.delete.extend(active);
         return plan;
     }
-    let indexed = super::is_indexed(job);
+    let indexed = is_indexed(job);
     let (running, wanted) = (
         active.len(),
         wanted(&spec, active.len(), tally.succeeded(indexed)),
@@ -58,7 +68,7 @@ pub(super) fn plan<'a>(job: &Job, active: &'a [Object], tally: &Tally, now: Time
         plan.delete.extend(&active[..running - wanted]);
     } else if pause.is_none() {
         let mut taken: BTreeSet<i64> = tally.indexes().clone();
-        taken.extend(active.iter().filter_map(|pod| super::index_of(pod.value())));
+        taken.extend(active.iter().filter_map(|pod| index_of(pod.value())));
         let free = (0..).filter(|index| !taken.contains(index));
         let index = |index| indexed.then_some(index);
         plan.create.extend(free.map(index).take(wanted - running));
@@ -134,6 +144,7 @@ mod tests {
 
     use super::super::super::owned::typed;
     use super::super::super::testing::object;
+    use super::super::tally::INDEX;
     use super::*;
 
     const START: &str = "2026-11-24T07:00:00Z";
@@ -145,7 +156,7 @@ mod tests {
 
     fn pod(name: &str, index: i64, restarts: i64) -> Object {
         object(json!({
-            "metadata": { "name": name, "uid": name, "annotations": { super::super::INDEX: index.to_string() } },
+            "metadata": { "name": name, "uid": name, "annotations": { INDEX: index.to_string() } },
             "status": { "containerStatuses": [{ "restartCount": restarts }] },
         }))
     }
@@ -153,7 +164,7 @@ mod tests {
     fn tally(succeeded: &[i64], failed: usize) -> Tally {
         let mut tally = Tally::default();
         let ended = |uid: String, phase: &str, index: i64| {
-            json!({ "metadata": { "uid": uid, "annotations": { super::super::INDEX: index.to_string() } },
+            json!({ "metadata": { "uid": uid, "annotations": { INDEX: index.to_string() } },
                 "status": { "phase": phase } })
         };
         for index in succeeded {

@@ -7,6 +7,13 @@ use serde_json::Value;
 
 use crate::object::ObjectExt;
 
+/// The annotation and label of a pod that say which index it is for.
+pub(super) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+
+pub(super) fn index_of(pod: &Value) -> Option<i64> {
+    pod.annotation(INDEX)?.parse().ok()
+}
+
 /// Pods by uid, and the indexes that are done.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
@@ -27,7 +34,7 @@ impl Tally {
         let phase = pod.str_at(&["status", "phase"]);
         if phase == "Succeeded" {
             self.succeeded.insert(uid.to_owned());
-            self.indexes.extend(super::index_of(pod));
+            self.indexes.extend(index_of(pod));
         } else if phase == "Failed" || pod.deletion_timestamp().is_some() || gone {
             self.failed.insert(uid.to_owned(), at);
         }
@@ -67,7 +74,7 @@ mod tests {
     use super::*;
 
     fn pod(uid: &str, phase: &str, going: bool) -> Value {
-        let mut pod = json!({ "metadata": { "uid": uid, "annotations": { super::super::INDEX: "4" } },
+        let mut pod = json!({ "metadata": { "uid": uid, "annotations": { INDEX: "4" } },
             "status": { "phase": phase } });
         if going {
             pod["metadata"]["deletionTimestamp"] = "2026-11-24T07:00:00Z".into();

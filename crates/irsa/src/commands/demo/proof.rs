@@ -131,7 +131,7 @@ pub(super) async fn call(lab: &Lab, pod: &Pod) -> anyhow::Result<Proof> {
             let role = variable("AWS_ROLE_ARN").context("the pod has no AWS_ROLE_ARN")?;
             let file = variable("AWS_WEB_IDENTITY_TOKEN_FILE")
                 .context("the pod has no AWS_WEB_IDENTITY_TOKEN_FILE")?;
-            let token = tokio::fs::read_to_string(file)
+            let token = tokio::fs::read_to_string(sandbox.place(&file))
                 .await
                 .context("the pod's token cannot be read")?;
             let reach = lab.reach();

@@ -7,7 +7,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::Context;
 use irsa_core::endpoint::{EndpointType, GlobalValue};
 use irsa_core::settings::Settings;
-use irsa_lab::{Authorization, Lab, LabConfig, state};
+use irsa_lab::{Authorization, Lab, LabConfig, state, view};
 use owo_colors::OwoColorize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -99,7 +99,15 @@ impl Args {
                 AuthorizationMode::Rbac => Authorization::Rbac,
             },
             listen: self.listen,
-            state_dir: Some(self.state_dir.clone().unwrap_or_else(state::default_path)),
+            // A lab for one command leaves the user's other lab alone.
+            state_dir: Some(
+                self.state_dir
+                    .clone()
+                    .unwrap_or_else(|| match self.command.is_empty() {
+                        true => state::default_path(),
+                        false => state::path_for_one_command(),
+                    }),
+            ),
             with_webhook: !self.no_webhook,
             webhook: if self.compat.is_some() {
                 settings.upstream()
@@ -115,10 +123,12 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
     // Before the lab starts: a signal in between must not leave anything behind.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let lab = tokio::select! {
         lab = Lab::start(args.config()) => lab.context("the lab did not start")?,
         _ = terminate.recv() => anyhow::bail!("ended before the lab was up"),
         _ = interrupt.recv() => anyhow::bail!("ended before the lab was up"),
+        _ = hangup.recv() => anyhow::bail!("ended before the lab was up"),
     };
     let result = async {
         if args.command.is_empty() {
@@ -126,12 +136,13 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
             }
             return Ok(ExitCode::SUCCESS);
         }
         let (program, arguments) = args.command.split_first().context("no command")?;
-        let mut child = tokio::process::Command::new(program)
-            .args(arguments)
+        let command = view::command_that_dies_with_us(program, arguments);
+        let mut child = tokio::process::Command::from(command)
             .env("KUBECONFIG", lab.kubeconfig_path())
             .env(state::VARIABLE, lab.state_dir())
             .stdin(Stdio::inherit())
@@ -143,9 +154,14 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
             tokio::select! {
                 status = child.wait() => break status?,
                 _ = terminate.recv() => child.start_kill()?,
+                _ = hangup.recv() => child.start_kill()?,
                 _ = interrupt.recv() => {}
             }
         };
+        if args.state_dir.is_none() {
+            // What the command has left running knows the lab by this folder, which nobody else has.
+            view::end_all(lab.state_dir());
+        }
         Ok(status
             .code()
             .and_then(|code| u8::try_from(code).ok())

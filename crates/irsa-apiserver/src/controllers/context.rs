@@ -1,0 +1,29 @@
+//! What a controller works with.
+
+use std::sync::Arc;
+
+use super::recorder::Recorder;
+use crate::api::{Api, Caller};
+use crate::store::Store;
+
+/// The API, and the account in whose name a controller uses it.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(super) api: Arc<Api>,
+    pub(super) me: Caller,
+    pub(super) recorder: Recorder,
+}
+
+impl Context {
+    pub(super) fn new(api: &Arc<Api>, name: &'static str) -> Self {
+        Self {
+            api: Arc::clone(api),
+            me: Caller::controller(name),
+            recorder: Recorder::new(Arc::clone(api), name),
+        }
+    }
+
+    pub(super) fn store(&self) -> &Arc<Store> {
+        self.api.store()
+    }
+}

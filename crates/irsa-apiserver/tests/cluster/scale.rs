@@ -1,0 +1,60 @@
+//! How the time of a rollout grows with its pods. Measured, not judged: run it with
+//! `cargo test -p irsa-apiserver --test cluster -- --ignored --nocapture rollout_time`.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use irsa_apiserver::{Config, NodeConfig};
+
+use crate::support::Cluster;
+
+const DEPLOYMENT: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: many}
+spec:
+  replicas: REPLICAS
+  selector: {matchLabels: {app: many}}
+  template:
+    metadata: {labels: {app: many}}
+    spec: {containers: [{name: a, image: "a:1"}]}
+"#;
+
+async fn rolled_out(cluster: &Cluster) {
+    let mut kubectl = cluster.command(&["rollout", "status", "deployment/many", "--timeout=20m"]);
+    kubectl.stdout(Stdio::null());
+    assert!(kubectl.status().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of some minutes"]
+async fn rollout_time_by_number_of_pods() {
+    for replicas in [625_u32, 1250, 2500, 5000] {
+        let node = |index| NodeConfig {
+            name: format!("node-{index}"),
+            address: format!("192.168.200.{index}"),
+            ..NodeConfig::default()
+        };
+        let cluster = Cluster::with(Config {
+            nodes: (1..=20).map(node).collect(),
+            ..Config::default()
+        })
+        .await;
+        let began = Instant::now();
+        cluster
+            .apply(&DEPLOYMENT.replace("REPLICAS", &replicas.to_string()))
+            .await;
+        rolled_out(&cluster).await;
+        let made = began.elapsed();
+        let began = Instant::now();
+        cluster.ok("set image deployment/many a=a:2").await;
+        rolled_out(&cluster).await;
+        let rolled = began.elapsed();
+        let per_pod = |time: std::time::Duration| time.as_secs_f64() * 1e3 / f64::from(replicas);
+        println!(
+            "{replicas:5} pods: made in {made:.1?} ({:.2} ms a pod), rolled in {rolled:.1?} ({:.2} ms a pod)",
+            per_pod(made),
+            per_pod(rolled)
+        );
+    }
+}
