@@ -195,6 +195,80 @@ fn exit_codes_and_signals_pass_through() {
 }
 
 #[test]
+fn volumes_are_at_their_paths_and_keep_what_is_written_to_them() {
+    let pods = Pods::start();
+    let token = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
+    let seen = pods.shell("echo $AWS_WEB_IDENTITY_TOKEN_FILE; cut -d. -f1 /var/run/secrets/eks.amazonaws.com/serviceaccount/token; cat /etc/app/file.txt");
+    let lines: Vec<&str> = seen.lines().collect();
+    if lines[0] != token {
+        eprintln!("skipped: mount namespaces are not possible here");
+        return;
+    }
+    assert!(lines[1].starts_with("ey"), "{seen}");
+    assert_eq!(lines[2], "from a config map");
+    pods.lab.kubectl(&[
+        "exec",
+        "app",
+        "--",
+        "sh",
+        "-c",
+        "echo kept > /etc/app/made; test -e /etc/passwd",
+    ]);
+    assert_eq!(pods.lab.k("exec app -- cat /etc/app/made"), "kept\n");
+    assert!(!std::path::Path::new("/etc/app").exists());
+}
+
+#[test]
+fn a_lab_that_is_killed_leaves_neither_processes_nor_folders() {
+    let pods = Pods::start();
+    let mut exec = std::process::Command::new("kubectl")
+        .env("KUBECONFIG", pods.lab.kubeconfig())
+        .args([
+            "exec",
+            "app",
+            "--",
+            "sh",
+            "-c",
+            "sleep 300 & echo $! $$ $HOME; wait",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(exec.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let [child, shell, home] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{line:?}");
+    };
+    let addresses = std::fs::read(pods.lab.state().join(irsa_lab::control::FILE)).unwrap();
+    let addresses: Value = serde_json::from_slice(&addresses).unwrap();
+    let folder = std::path::Path::new(home).parent().unwrap();
+    assert!(folder.exists());
+    signal(
+        u32::try_from(addresses["process"].as_u64().unwrap()).unwrap(),
+        "KILL",
+    );
+    let _ = exec.wait();
+    let runs = |process: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        !status.is_empty() && !status.contains("State:\tZ")
+    };
+    eventually("the kernel ends the command", || {
+        if runs(shell) {
+            Err(shell.to_owned())
+        } else {
+            Ok(())
+        }
+    });
+    // What it had started is ended by the next lab, which removes the folder, too.
+    let _next = Lab::start::<&str>(&[]);
+    assert!(!runs(child), "{child}");
+    assert!(!folder.exists(), "{home}");
+}
+
+#[test]
 fn what_cannot_be_run_is_said_with_what_to_do() {
     let pods = Pods::start();
     for (args, wanted) in [

@@ -207,17 +207,7 @@ impl Lab {
         let issuer_id = uuid::Uuid::new_v4().simple().to_string().to_ascii_uppercase();
         let issuer = format!("https://oidc.eks.{}.amazonaws.com/id/{issuer_id}", config.region);
         let runtime = Arc::new(LabRuntime::default());
-        let api = ApiServer::start(irsa_apiserver::Config {
-            listen: config.listen,
-            kubernetes: config.kubernetes.clone(),
-            platform: config.platform.clone(),
-            issuer: Some(issuer.clone()),
-            nodes: nodes(config.nodes, &config.region),
-            authorization: config.authorization,
-            runtime: Some(Arc::clone(&runtime) as Arc<dyn irsa_apiserver::runtime::Runtime>),
-            ..irsa_apiserver::Config::default()
-        })
-        .await?;
+        let api = start_cluster(&config, &issuer, Arc::clone(&runtime)).await?;
         state.write_kubeconfig(&api.kubeconfig())?;
         let client = client(&api.kubeconfig()).await?;
 
@@ -379,6 +369,25 @@ async fn client(kubeconfig: &str) -> Result<Client, Error> {
         .await
         .map_err(|error| failed(&error))?;
     Ok(Client::try_from(config)?)
+}
+
+/// The cluster, whose tokens are those of `issuer`.
+async fn start_cluster(
+    config: &LabConfig,
+    issuer: &str,
+    runtime: Arc<LabRuntime>,
+) -> Result<ApiServer, Error> {
+    let config = irsa_apiserver::Config {
+        listen: config.listen,
+        kubernetes: config.kubernetes.clone(),
+        platform: config.platform.clone(),
+        issuer: Some(issuer.to_owned()),
+        nodes: nodes(config.nodes, &config.region),
+        authorization: config.authorization,
+        runtime: Some(runtime),
+        ..irsa_apiserver::Config::default()
+    };
+    Ok(ApiServer::start(config).await?)
 }
 
 /// Makes the roles that service accounts name trust the cluster's issuer.

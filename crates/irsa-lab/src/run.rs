@@ -160,25 +160,13 @@ impl Sandbox {
                 files.root.display()
             ));
         }
-        let mut put = |name: &str, value: &OsStr| {
-            if resolved.variables.iter().any(|(known, _)| known == name) {
-                notes.push(format!(
-                    "the container's own {name} is replaced, since the lab's AWS is reached by it"
-                ));
-            }
-            environment.set(name, value);
-        };
-        for name in CA_VARIABLES {
-            put(name, ca.as_os_str());
-        }
-        if way == Way::Proxy {
-            for name in ["HTTPS_PROXY", "https_proxy"] {
-                put(name, OsStr::new(&reach.proxy));
-            }
-            for name in ["NO_PROXY", "no_proxy"] {
-                put(name, OsStr::new(NO_PROXY));
-            }
-        }
+        notes.extend(lead_to_lab(
+            &mut environment,
+            &resolved.variables,
+            reach,
+            way,
+            &ca,
+        ));
         let refresher = resolved
             .files
             .iter()
@@ -318,6 +306,37 @@ pub(crate) fn sweep_folder(folder: &Path, lock: &str) {
             tracing::debug!(folder = %folder.display(), %error, "what an earlier lab left was not removed");
         }
     }
+}
+
+/// Sets what leads SDKs to the lab's AWS. Returns which of the container's own variables that replaces.
+fn lead_to_lab(
+    environment: &mut Environment,
+    own: &[(String, String)],
+    reach: &Reach,
+    way: Way,
+    ca: &Path,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut put = |name: &str, value: &OsStr| {
+        if own.iter().any(|(known, _)| known == name) {
+            notes.push(format!(
+                "the container's own {name} is replaced, since the lab's AWS is reached by it"
+            ));
+        }
+        environment.set(name, value);
+    };
+    for name in CA_VARIABLES {
+        put(name, ca.as_os_str());
+    }
+    if way == Way::Proxy {
+        for name in ["HTTPS_PROXY", "https_proxy"] {
+            put(name, OsStr::new(&reach.proxy));
+        }
+        for name in ["NO_PROXY", "no_proxy"] {
+            put(name, OsStr::new(NO_PROXY));
+        }
+    }
+    notes
 }
 
 /// The exit code as a shell gives it: the process's own, or 128 and the number of the signal that ended it.

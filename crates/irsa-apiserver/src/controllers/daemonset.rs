@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::owned::{Moment, Words, count, from_template, nonzero, scaled, typed};
-use super::queue::{Controller, Key};
+use super::queue::{Controller, Key, key_of};
 use super::revisions::{self, POD_LABEL};
 use super::scheduler;
 use crate::object::{Object, ObjectExt, entry_object};
@@ -291,8 +291,7 @@ impl Controller for DaemonSets {
             return Vec::new();
         }
         let sets = self.0.store().list(RESOURCE, None).items;
-        let key = |set: &Object| (set.namespace().to_owned(), set.name().to_owned());
-        sets.iter().map(key).collect()
+        sets.iter().map(key_of).collect()
     }
 
     async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {

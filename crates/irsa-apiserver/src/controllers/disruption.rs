@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::owned::{count, scaled, selector_of, typed};
-use super::queue::{Controller, Key};
+use super::queue::{Controller, Key, key_of};
 use crate::object::{Object, ObjectExt};
 use crate::pod::{has_ended, is_ready};
 use crate::status::Result;
@@ -171,8 +171,7 @@ impl Controller for Budgets {
                 .is_ok_and(|selector| states.iter().flatten().any(|pod| selector.matches(pod.labels())))
         };
         let budgets = self.0.store().find(RESOURCE, Some(pod.namespace()), selects);
-        let key = |budget: &Object| (budget.namespace().to_owned(), budget.name().to_owned());
-        budgets.iter().map(key).collect()
+        budgets.iter().map(key_of).collect()
     }
 
     async fn reconcile(&self, object: Object) -> Result<Option<Duration>> {

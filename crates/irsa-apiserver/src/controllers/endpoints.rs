@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::context::Context;
 use super::hash;
 use super::owned::controller_reference;
-use super::queue::{Controller, Key};
+use super::queue::{Controller, Key, key_of};
 use crate::api::WriteOptions;
 use crate::object::{Object, ObjectExt};
 use crate::pod::{is_ready, target_port};
@@ -165,8 +165,7 @@ impl Controller for Endpoints {
             })
         };
         let services = self.0.store().find(RESOURCE, Some(pod.namespace()), selects);
-        let key = |service: &Object| (service.namespace().to_owned(), service.name().to_owned());
-        services.iter().map(key).collect()
+        services.iter().map(key_of).collect()
     }
 
     async fn reconcile(&self, service: Object) -> Result<Option<Duration>> {

@@ -212,7 +212,8 @@ async fn follow<C: Controller>(resource: &str, controller: &C, queue: &Queue) {
     }
 }
 
-fn key_of(object: &Object) -> Key {
+/// The key of an object.
+pub(super) fn key_of(object: &Object) -> Key {
     (object.namespace().to_owned(), object.name().to_owned())
 }
 

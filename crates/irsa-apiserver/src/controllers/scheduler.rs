@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::queue::{Controller, Key};
+use super::queue::{Controller, Key, key_of};
 use crate::conditions::set_condition;
 use crate::object::{Object, ObjectExt, entry_object};
 use crate::pod::has_ended;
@@ -259,8 +259,7 @@ impl Controller for Scheduler {
             return Vec::new();
         }
         let waiting = self.context.store().find("pods", None, is_waiting);
-        let key = |pod: &Object| (pod.namespace().to_owned(), pod.name().to_owned());
-        waiting.iter().map(key).collect()
+        waiting.iter().map(key_of).collect()
     }
 
     async fn reconcile(&self, pod: Object) -> Result<Option<Duration>> {

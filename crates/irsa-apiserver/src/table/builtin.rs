@@ -47,7 +47,7 @@ const BINDING: &[Column] = &[
     ),
 ];
 
-/// The columns of a resource by its storage name.
+/// The columns of a resource by its storage name. As long as it is because it is a table: an arm is a resource.
 pub(super) fn columns(storage: &str) -> &'static [Column] {
     match storage {
         "pods" => &[

@@ -195,6 +195,9 @@ fn introduce(lab: &Lab, output: &Output) -> anyhow::Result<()> {
         lab.proxy().url(),
         state::ca(lab.state_dir()).display()
     ))?;
+    output.out(
+        "kubectl exec and irsa lab run start processes of this machine, as you: only their volumes are the container's.",
+    )?;
     output.out("Ctrl-C ends the lab; nothing is left behind.")?;
     Ok(())
 }
