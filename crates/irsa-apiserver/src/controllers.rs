@@ -1,8 +1,8 @@
-//! The controllers of the cluster: each brings the world to what objects of one kind ask for.
+//! The controllers of the cluster. Each one reconciles the objects of one kind.
 //!
-//! They read the store and write through [`Api`], so that admission runs for the pods they make, as in the world. What
-//! is to be done next is decided by pure functions, the `plan`s; `queue` is the loop around them. What they do and
-//! leave out is told in `docs/lab-cluster.md`.
+//! They read the store and write through [`Api`], so that admission runs for the pods that they create. Pure functions
+//! (the `plan`s) decide what to do next, and `queue` is the loop around them. `docs/lab-cluster.md` lists what they
+//! implement.
 
 mod context;
 mod cronjob;
@@ -33,7 +33,7 @@ use crate::api::{Api, BoxFuture};
 use crate::object::ObjectExt as _;
 use crate::status::Result;
 
-/// How many keys a controller works on at once: an admission webhook that does not answer holds up one.
+/// How many keys a controller reconciles at once, so that an admission webhook that does not answer delays only one.
 const WORKERS: usize = 5;
 
 fn service_accounts(api: &Arc<Api>, ca_pem: &str) -> ServiceAccounts {
@@ -66,7 +66,7 @@ pub(crate) fn workloads(api: &Arc<Api>) -> Vec<BoxFuture<'static, ()>> {
     ]
 }
 
-/// Makes what [`essential`] would make a moment later, so that it is there when the server says it is.
+/// Creates what [`essential`] would create a moment later, so that it exists when the server is ready.
 pub(crate) async fn prepare(api: &Arc<Api>, ca_pem: &str) -> Result<()> {
     let controller = service_accounts(api, ca_pem);
     for namespace in api.store().list("namespaces", None).items {

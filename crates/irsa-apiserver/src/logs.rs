@@ -1,7 +1,6 @@
 //! What containers printed.
 //!
-//! A container's output is kept in memory, bounded, line by line with the time of each line. It goes when the pod
-//! goes.
+//! The last lines of a container's output are kept in memory with their times, until the pod is deleted.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -37,32 +37,24 @@ fn shown_name(object: &Value) -> &str {
     }
 }
 
-/// Refuses what would end in an attachment: kubectl would wait, or print nothing and end with 0.
+/// Refuses what would end in an attachment: kubectl would wait, or print nothing and exit with 0.
 pub(super) fn refuse_attachment(request: &AdmissionRequest<'_>) -> Result<()> {
-    let refused = |message: &str| Err(Status::custom(501, "NotImplemented", message));
-    if request.resource.storage != "pods" {
-        return Ok(());
+    let is_pod = request.resource.storage == "pods" && request.subresource.is_empty();
+    let manager = request.options.str_at(&["fieldManager"]);
+    let is_read = |container: &Value| container.get("stdin") == Some(&Value::Bool(true));
+    let attaches = is_pod
+        && request.operation == Operation::Create
+        && matches!(manager, "kubectl-run" | "kubectl-debug")
+        && request
+            .object
+            .as_ref()
+            .is_some_and(|pod| containers(pod).any(is_read));
+    if attaches {
+        let message = "this cluster cannot attach to containers, which kubectl run -i needs: leave out -i, and use \
+                       kubectl exec -i or kubectl logs -f";
+        return Err(Status::custom(501, "NotImplemented", message));
     }
-    match (request.subresource, request.operation) {
-        ("ephemeralcontainers", _) => refused(
-            "this cluster runs no ephemeral containers: use kubectl exec in a container that the pod has",
-        ),
-        ("", Operation::Create) => {
-            let manager = request.options.str_at(&["fieldManager"]);
-            let object = request.object.as_ref();
-            let is_read = |container: &Value| container.get("stdin") == Some(&Value::Bool(true));
-            if matches!(manager, "kubectl-run" | "kubectl-debug")
-                && object.is_some_and(|pod| containers(pod).any(is_read))
-            {
-                return refused(
-                    "this cluster cannot attach to containers, which kubectl run -i needs: leave out -i, and use \
-                     kubectl exec -i or kubectl logs -f",
-                );
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Runs the plugins on a write. They may run again after webhooks: all of them are idempotent.

@@ -1,4 +1,4 @@
-//! The life of one pod on its node: volumes, init containers, containers, restarts, the end.
+//! Runs one pod on its node: volumes, init containers, containers, restarts and termination.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ enum Happening {
 
 type Work = FuturesUnordered<BoxFuture<'static, Happening>>;
 
-/// Looks after one pod until it is gone.
+/// Runs one pod until it is deleted.
 pub(super) struct Worker {
     agent: Arc<Agent>,
     pod: Object,
@@ -75,7 +75,7 @@ impl Worker {
         }
     }
 
-    /// Until the pod has gone.
+    /// Runs until the pod is deleted.
     pub(super) async fn run(mut self) {
         let ending = wait_for_end(self.latest.clone());
         let grace = tokio::select! {
@@ -142,7 +142,7 @@ impl Worker {
         container.last = Some(State::Terminated(since, instant(), 0, "Completed"));
         container.state = State::Waiting("ContainerCreating", String::new());
         container.ready = false;
-        // From now on the old run's exit is nobody's.
+        // The exit of the old run is ignored from now on.
         container.restarts += 1;
         self.publish().await;
         self.launch(index, work);
@@ -470,7 +470,7 @@ impl Worker {
     }
 
     fn back_off(&self, index: usize, work: &Work) {
-        // One that never started waits too: it would be asked for without end.
+        // Also after a failed start, which would be retried in a busy loop otherwise.
         let pause = self.pause(index).max(if self.containers[index].id.is_empty() {
             self.agent.pace.back_off
         } else {
@@ -530,7 +530,7 @@ impl Worker {
                 }
             }
         }
-        // A server ends well when it is told to; work that is cut short does not.
+        // Servers exit with 0 on SIGTERM. Work that is interrupted does not succeed.
         let to_end = matches!(self.pod.str_at(&["spec", "restartPolicy"]), "Never" | "OnFailure");
         let code = if to_end { TERMINATED } else { 0 };
         self.stop_all(grace.unwrap_or_default(), code).await;
@@ -538,8 +538,8 @@ impl Worker {
             if !self.at.started.is_empty() {
                 self.publish().await;
             }
-            // Its successor has the same name. kubectl looks once for the uid and then follows the name: one that
-            // came in between is taken for the old pod, and `kubectl delete` waits without end.
+            // The successor has the same name. kubectl reads the uid once and then watches the name: if the successor
+            // is created in between, `kubectl delete` takes it for the old pod and waits forever.
             let same_name = self
                 .pod
                 .controller()
@@ -559,7 +559,7 @@ impl Worker {
         self.agent.logs.forget(self.pod.uid());
     }
 
-    /// The agent's last word.
+    /// Removes the pod from the API.
     async fn delete(&self) {
         let options = DeleteOptions {
             uid: Some(self.pod.uid().to_owned()),

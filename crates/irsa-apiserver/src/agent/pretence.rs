@@ -1,4 +1,4 @@
-//! What a container does that nobody really runs.
+//! How a simulated container behaves.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use crate::api::Api;
 use crate::object::ObjectExt;
 use crate::tokens::MIN_EXPIRATION;
 
-/// Something that is missing.
+/// A reference that cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// A volume cannot be mounted: the event's text.

@@ -1,4 +1,4 @@
-//! What a controller works with.
+//! What all controllers share: the API, an identity, and a recorder of events.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::recorder::Recorder;
 use crate::api::{Api, Caller};
 use crate::store::Store;
 
-/// The API, and the account in whose name a controller uses it.
+/// The API and the service account that a controller uses it as.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(super) api: Arc<Api>,

@@ -1,4 +1,4 @@
-//! CronJobs: a Job whenever the schedule says so. Schedules are read in UTC; `spec.timeZone` is refused with an
+//! CronJobs: create Jobs on a schedule. Schedules are read in UTC; `spec.timeZone` is refused with an
 //! event unless it is UTC.
 
 mod plan;
@@ -26,7 +26,7 @@ const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
 pub(crate) struct CronJobs(pub(crate) Context);
 
-/// The Job of one time of the schedule; its name makes sure that there is only one.
+/// The Job for one time of the schedule. Its name contains the time, so that it is created only once.
 fn job_for(cron: &Object, due: Timestamp) -> Value {
     let template = cron.at(&["spec", "jobTemplate"]).cloned().unwrap_or_default();
     let mut job = json!({
@@ -58,7 +58,7 @@ impl CronJobs {
         parsed.collect()
     }
 
-    /// The schedule; `None` after an event that says what is wrong with it.
+    /// The schedule, or `None` with an event if it is invalid.
     async fn schedule(&self, object: &Object, cron: &CronJob) -> Option<Schedule> {
         let zone = cron.spec.time_zone.as_deref().unwrap_or_default();
         let recorder = &self.0.recorder;
@@ -89,7 +89,7 @@ impl CronJobs {
         }
         if let Some(due) = plan.start {
             let job = job_for(object, due);
-            // One that is there already was started before the last status was written.
+            // If it exists, it was started before the status was written.
             if self.0.store().get(JOBS, object.namespace(), job.name()).is_none() {
                 self.0.create(JOBS, object, job, Words::Job).await?;
             }
@@ -147,7 +147,7 @@ impl Controller for CronJobs {
         self.carry_out(&object, &plan).await?;
         self.report(&object, plan.due).await?;
         let seconds = |next: Timestamp| u64::try_from(next.as_second() - now.as_second()).unwrap_or_default();
-        // A little late is on time, a little early is too early.
+        // Wake up slightly late, because nothing is due if it is too early.
         Ok(plan
             .next
             .map(|next| Duration::from_secs(seconds(next)) + Duration::from_millis(200)))

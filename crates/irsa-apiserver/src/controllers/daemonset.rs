@@ -55,7 +55,7 @@ fn daemon_pod(set: &Object, hash: &str) -> Value {
     pod
 }
 
-/// Pins a pod to a node, in place of its own node affinity, which has been looked at.
+/// Pins a pod to a node. Replaces the pod's own node affinity, which was used to select the node.
 fn pin(mut pod: Value, node: &str) -> Value {
     let affinity = entry_object(&mut pod, "spec")
         .entry("affinity")
@@ -85,7 +85,7 @@ fn node_of(pod: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// What is seen of a DaemonSet at one moment.
+/// The state of a DaemonSet that planning needs.
 #[derive(Debug)]
 struct View {
     /// Hash of the present template.
@@ -100,7 +100,7 @@ struct View {
     on_delete: bool,
 }
 
-/// What is to be done next.
+/// One step towards the desired state.
 #[derive(Debug)]
 enum Step<'a> {
     Create(&'a str),
@@ -153,7 +153,7 @@ impl View {
         pod.label(POD_LABEL) == Some(&self.hash)
     }
 
-    /// Pods that are missing or too many; once there are none, pods of earlier templates.
+    /// Creates missing pods and deletes surplus ones. If there are none, replaces pods of earlier templates.
     fn plan(&self) -> Vec<Step<'_>> {
         let steps = self.manage();
         if steps.is_empty() && !self.on_delete {
@@ -200,7 +200,7 @@ impl View {
                         steps.push(Step::Delete(old));
                     }
                 }
-                // It serves nobody: replacing it makes nothing worse.
+                // It is unavailable anyway, so it can be replaced at once.
                 (Some(old), None) if !available(old) => {
                     unavailable += 1;
                     if self.surge > 0 {
@@ -302,7 +302,7 @@ impl Controller for DaemonSets {
         let view = self.view(&object, &spec, hash).await?;
         let mut failure = None;
         for step in view.plan() {
-            // A node whose pod is refused does not hold up the others.
+            // Continue with the other nodes if the pod of one is rejected.
             if let Err(status) = self.take(&object, &view, step).await {
                 failure.get_or_insert(status);
             }
@@ -392,7 +392,7 @@ mod tests {
             ]
         };
         assert_eq!(steps(&view(json!({}), old([true; 3]))), "-a-1");
-        // One that serves nobody goes at once, and uses up what may be unavailable.
+        // An unavailable pod is replaced first and counts towards `maxUnavailable`.
         assert_eq!(steps(&view(json!({}), old([true, false, true]))), "-a-2");
         let two = json!({ "rollingUpdate": { "maxUnavailable": "50%" } });
         assert_eq!(steps(&view(two, old([true; 3]))), "-a-1 -a-2");

@@ -38,7 +38,7 @@ const OWN_ANNOTATIONS: &[&str] = &[
     MAX,
     "deprecated.deployment.rollback.to",
 ];
-/// How often another name is tried when the hash is somebody else's.
+/// How often another hash is tried when the name is taken.
 const COLLISIONS: i64 = 8;
 
 pub(crate) struct Deployments(pub(crate) Context);
@@ -70,7 +70,7 @@ fn annotations_mut(object: &mut Value) -> &mut Map<String, Value> {
     entry_object(&mut object["metadata"], "annotations")
 }
 
-/// A Deployment and what its controller knows of it.
+/// A Deployment with its ReplicaSets.
 struct View {
     object: Object,
     spec: DeploymentSpec,
@@ -184,7 +184,7 @@ impl View {
             ready: sum("readyReplicas"),
             available: sum("availableReplicas"),
             updated: new.map_or(0, |new| counted(new, "replicas")),
-            // Pods that are wanted and not available, as in `spec`, so that those not yet made count.
+            // From the desired sizes, so that pods that do not exist yet count.
             wanted: self.all().map(replicas).sum(),
             new_set: new.map(|new| new.name().to_owned()),
             failure: self
@@ -283,7 +283,7 @@ impl Deployments {
         Ok(())
     }
 
-    /// `kubectl rollout pause|resume` leave their mark in the conditions.
+    /// Records `kubectl rollout pause|resume` in the conditions.
     async fn note_pause(&self, view: &View) -> Result<()> {
         let Some(progressing) = crate::conditions::condition(view.object.value(), "Progressing") else {
             return Ok(());
@@ -372,7 +372,7 @@ impl Controller for Deployments {
         &self.0
     }
 
-    /// Recreation waits for the last old pod to go.
+    /// With `Recreate`, the deletion of the last old pod is what starts the new ones.
     fn concerned(&self, _: &str, event: &Event) -> Vec<Key> {
         let pod = &event.object;
         let deployment = || {

@@ -18,7 +18,7 @@ use crate::status::Result;
 use crate::store::Event;
 
 const RESOURCE: &str = "poddisruptionbudgets.policy";
-/// A pod that an eviction was granted for and that is still there after so many seconds was not evicted.
+/// Seconds after which a granted eviction is considered to have failed if the pod still exists.
 const PATIENCE: i64 = 120;
 
 pub(crate) struct Budgets(pub(crate) Context);
@@ -96,12 +96,12 @@ impl Budgets {
         (found.uid() == owner.str_at(&["uid"])).then_some(found)
     }
 
-    /// How many pods the controllers of these pods want; an error for controllers that cannot be asked.
+    /// How many pods the controllers of these pods want. Fails for controllers without replicas.
     fn expected(&self, pods: &[Object]) -> Result<i64, String> {
         let mut scales: BTreeMap<String, i64> = BTreeMap::new();
         for pod in pods {
             if pod.controller().is_none() {
-                // One that nobody would replace counts for itself.
+                // A pod without a controller counts as one expected pod.
                 scales.insert(pod.uid().to_owned(), 1);
                 continue;
             }

@@ -1,4 +1,4 @@
-//! What goes because something else went: dependents of deleted owners, pods of deleted nodes, old events.
+//! Garbage collection: dependents of deleted owners, pods of deleted nodes, and old events.
 
 mod fate;
 
@@ -53,7 +53,7 @@ struct Collector {
     wake: Notify,
 }
 
-/// Collects until dropped.
+/// Runs the garbage collector until dropped.
 pub(crate) async fn run(api: Arc<Api>) {
     let collector = Collector {
         me: Caller::controller("generic-garbage-collector"),
@@ -87,7 +87,7 @@ impl Collector {
         let mut definitions = self.api.store().watch(CUSTOM, 0);
         loop {
             for resource in self.api.registry().all() {
-                // Nobody owns events.
+                // Events have no owners.
                 let owned = resource.stored && resource.plural != "events";
                 if owned && followed.insert(resource.storage.clone()) {
                     let storage: Arc<str> = resource.storage.as_str().into();
@@ -153,7 +153,7 @@ impl Collector {
         let after = if gone { HashSet::new() } else { owners(object) };
         self.relate(&place, &before, &after);
         if before != after {
-            // An owner may wait for exactly this one.
+            // An owner that is being deleted may be waiting for this object.
             let references = event
                 .previous
                 .iter()
@@ -295,7 +295,7 @@ impl Collector {
         }
     }
 
-    /// Lets an object go once its dependents are gone, or without them.
+    /// Removes the finalizer of an object whose dependents are gone or orphaned.
     async fn finish(&self, place: &Place) -> Result<()> {
         let Some(object) = self
             .get(place)

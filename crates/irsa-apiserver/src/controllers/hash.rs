@@ -1,18 +1,18 @@
-//! Short names for contents: `pod-template-hash`, revisions of DaemonSets and StatefulSets.
+//! Short hashes of templates, for `pod-template-hash` and the names of revisions.
 
 use serde_json::Value;
 
-/// Letters and digits that make no words, as Kubernetes uses them for generated names.
+/// The characters of generated names in Kubernetes, which do not form words.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// A short hash of a value that does not depend on the order of keys. `collisions` gives another one.
+/// A short hash of a value, independent of the order of keys. Each value of `collisions` gives a different hash.
 pub(crate) fn short(value: &Value, collisions: i64) -> String {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     hash.value(value);
     if collisions > 0 {
         hash.bytes(&collisions.to_be_bytes());
     }
-    // As many characters as the decimal digits of 32 bits: Kubernetes' hashes are that long.
+    // One character for each decimal digit of 32 bits, as in Kubernetes.
     let folded = (hash.0 ^ (hash.0 >> 32)) & 0xffff_ffff;
     folded
         .to_string()

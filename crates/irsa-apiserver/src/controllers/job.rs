@@ -202,7 +202,7 @@ impl Jobs {
         };
         let (name, uid) = (owner.str_at(&["name"]), owner.str_at(&["uid"]));
         let job = self.context.store().get(RESOURCE, pod.namespace(), name);
-        // The pods of a job that has gone need no count.
+        // Pods of a deleted Job are not counted.
         if job.is_some_and(|job| job.uid() == uid) {
             let mut tallies = self.tallies.lock();
             let tally = tallies.entry(uid.to_owned()).or_default();
@@ -220,7 +220,7 @@ impl Jobs {
 
     async fn carry_out(&self, object: &Object, plan: &Plan<'_>) -> Result<()> {
         for pod in &plan.delete {
-            // Ahead of the deletion: what we delete ourselves is no failure.
+            // Before the deletion is observed: pods that this controller deletes do not count as failures.
             self.dismiss(object, pod);
             self.context.delete("pods", object, pod, Words::Pod).await?;
         }

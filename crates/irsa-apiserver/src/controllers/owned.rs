@@ -1,4 +1,4 @@
-//! How controllers find, claim, make and delete the objects that they control.
+//! How controllers find, claim, create and delete the objects that they control.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ pub(super) fn nonzero(number: i32) -> Option<i32> {
     (number != 0).then_some(number)
 }
 
-/// When pods that have to be ready for a while are looked at.
+/// The time at which pods are checked, and for how long they must have been ready.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) min_ready: i64,
@@ -106,7 +106,7 @@ impl Moment {
     }
 }
 
-/// The words in which a controller says what it did with an object.
+/// The wording of a controller's events.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Words {
     /// Of ReplicaSets, DaemonSets and Jobs about their pods.
@@ -160,7 +160,7 @@ impl Context {
         Ok(written.object)
     }
 
-    /// Changes the status of an object. What the type does not know stays as it is.
+    /// Changes the status of an object. Fields that the type does not have are kept.
     pub(super) async fn report<S: Serialize + DeserializeOwned + Default>(
         &self,
         resource: &str,
@@ -238,7 +238,7 @@ impl Context {
         }
     }
 
-    /// Creates an object for its owner and says so; a refusal is said, too, and returned.
+    /// Creates an object for its owner and records an event about it, also when it is rejected.
     pub(super) async fn create(
         &self,
         resource: &str,
@@ -252,6 +252,8 @@ impl Context {
             .api
             .create(&self.me, resource, owner.namespace(), object, &options)
             .await;
+        // Nothing above waits without webhooks: thousands of pods in a row would hold up requests.
+        tokio::task::yield_now().await;
         match made {
             Ok(written) => {
                 let message = words.done("create", owner, written.object.name());
@@ -259,7 +261,7 @@ impl Context {
                 Ok(written.object)
             }
             Err(status) => {
-                // That a namespace is going is no news.
+                // A terminating namespace is not worth an event.
                 if !status.has_cause("NamespaceTerminating") {
                     let message = words.failed("create", owner, &name, &status);
                     self.recorder.warning(owner, "FailedCreate", message).await;
@@ -269,7 +271,7 @@ impl Context {
         }
     }
 
-    /// Deletes an object of an owner and says so. One that has gone already is no error.
+    /// Deletes an object of an owner and records an event about it. Succeeds if the object does not exist.
     pub(super) async fn delete(
         &self,
         resource: &str,
@@ -292,13 +294,14 @@ impl Context {
         }
     }
 
-    /// Deletes an object; `false` when it has gone already.
+    /// Deletes an object. Returns `false` if it does not exist.
     pub(super) async fn remove(&self, resource: &str, object: &Object) -> Result<bool> {
         let options = DeleteOptions {
             uid: Some(object.uid().to_owned()),
             ..DeleteOptions::default()
         };
         let (namespace, name) = (object.namespace(), object.name());
+        tokio::task::yield_now().await;
         match self
             .api
             .delete(&self.me, resource, namespace, name, &options)

@@ -21,7 +21,7 @@ pub(crate) type Key = (String, String);
 
 /// The first pause after a failure; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// The longest pause after failures. Kubernetes waits up to a thousand seconds; somebody watches a lab.
+/// The longest pause after failures. It is 1000 seconds in Kubernetes, which is too long for a lab.
 const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// A key whose reconciliation took longer than this rests for as long again before the next one. What happens
 /// meanwhile is handled together, so that a workload with thousands of pods is not counted anew for each of them.
@@ -205,7 +205,7 @@ async fn follow<C: Controller>(resource: &str, controller: &C, queue: &Queue) {
                 previous: None,
             });
         }
-        // An expired watch starts again from a list.
+        // If the watch has expired, list again.
         while let Ok(event) = watch.next().await {
             see(&event);
         }
@@ -284,7 +284,7 @@ async fn look_at<C: Controller>(controller: &C, (namespace, name): &Key) -> Resu
         return Ok(None);
     }
     match controller.reconcile(object).await {
-        // It went while it was looked at.
+        // It was deleted in the meantime.
         Err(status) if status.code == 404 && store.get(C::RESOURCE, namespace, name).is_none() => Ok(None),
         other => other,
     }

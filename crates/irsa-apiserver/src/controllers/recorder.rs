@@ -1,4 +1,4 @@
-//! Events, as controllers and agents leave them for `kubectl describe`.
+//! Records events for `kubectl describe`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use crate::api::{Api, Caller, WriteOptions};
 use crate::object::{ObjectExt, now};
 
-/// How many recent events are remembered so that repetitions are counted instead of written again.
+/// How many recent events are remembered, so that repetitions increase a count instead of creating new events.
 const REMEMBERED: usize = 4096;
 
 type Remembered = HashMap<(String, String, String), (String, String)>;
 
-/// Writes events in the name of one component.
+/// Records events of one component.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     api: Arc<Api>,
@@ -51,12 +51,12 @@ impl Recorder {
         }
     }
 
-    /// Records something ordinary.
+    /// Records an event of type `Normal`.
     pub(crate) async fn normal(&self, about: &Value, reason: &str, message: impl Into<String>) {
         self.record(about, "Normal", reason, message.into(), None).await;
     }
 
-    /// Records something that went wrong.
+    /// Records an event of type `Warning`.
     pub(crate) async fn warning(&self, about: &Value, reason: &str, message: impl Into<String>) {
         self.record(about, "Warning", reason, message.into(), None).await;
     }
@@ -119,7 +119,7 @@ impl Recorder {
         if let Some(host) = &self.host {
             source["host"] = host.as_str().into();
         }
-        // Growing, so that events of one second are listed in their order.
+        // Increasing, so that events of the same second are listed in order.
         let name = format!("{}.{:x}", about.name(), self.stamp());
         let at = now();
         let event = json!({
@@ -142,7 +142,7 @@ impl Recorder {
                 }
                 recent.insert(key, (namespace.to_owned(), name));
             }
-            // Events are courtesy: a namespace that is going takes none.
+            // Events are best effort; a terminating namespace rejects them.
             Err(status) => tracing::debug!(%status, reason, "event not recorded"),
         }
     }

@@ -12,7 +12,7 @@ use crate::status::Result;
 pub(super) const RESOURCE: &str = "controllerrevisions.apps";
 /// Label of a pod that names its revision.
 pub(super) const POD_LABEL: &str = "controller-revision-hash";
-/// How often another name is tried when the hash is somebody else's.
+/// How often another hash is tried when the name is taken.
 const COLLISIONS: i64 = 8;
 
 /// The revisions of a workload, oldest first, and the one of its present template.

@@ -47,7 +47,7 @@ const BINDING: &[Column] = &[
     ),
 ];
 
-/// The columns of a resource by its storage name. As long as it is because it is a table: an arm is a resource.
+/// The columns of a resource by its storage name. Long because it is a table, with one arm for each resource.
 pub(super) fn columns(storage: &str) -> &'static [Column] {
     match storage {
         "pods" => &[

@@ -31,7 +31,7 @@ pub(super) enum Cell {
     Selector(&'static str),
     /// The texts of a key in each object of a list.
     Each(&'static str, &'static str),
-    /// Anything else.
+    /// Computed by a function.
     Of(fn(&Value) -> Value),
 }
 

@@ -202,7 +202,7 @@ async fn what_would_need_an_attachment_is_refused_before_it_waits_for_one() {
     cluster.ok("run p --image=i").await;
     cluster.ok("wait --for=condition=Ready pod/p --timeout=30s").await;
     let said = cluster.fails("debug p --image=busybox").await;
-    assert!(said.contains("runs no ephemeral containers"), "{said}");
+    assert!(said.contains("does not run ephemeral containers"), "{said}");
 }
 
 #[tokio::test]
