@@ -21,8 +21,8 @@ pub use cure::{Cure, Remedy, scope_cures};
 pub use environment::Environment;
 pub use family::{Certainty, Family, ParseSdkError, Release, Sdk, Version};
 pub use guess::{Guess, from_image, from_user_agent};
-pub(crate) use profile::Profile;
 pub use profile::{BlastRadius, ReadsVariable};
+pub(crate) use profile::{Profile, refused_defaults_mode};
 pub(crate) use settings::{ClientOf, File, NoSettings, Settings, switch};
 pub use sts::sts;
 

@@ -128,7 +128,11 @@ fn every_measured_sts_call_is_predicted() {
 #[test]
 fn every_measured_presigned_url_is_predicted() {
     let (mut cells, mut differences) = (0, BTreeMap::new());
-    for setting in settings(include_str!("measured/presign.jsonl")) {
+    let files = [
+        include_str!("measured/presign.jsonl"),
+        include_str!("measured/more-presign.jsonl"),
+    ];
+    for setting in files.into_iter().flat_map(settings) {
         let environment = environment(&setting);
         let client = &setting["client"];
         let bucket = client["bucket"].as_str().unwrap_or("bucket");

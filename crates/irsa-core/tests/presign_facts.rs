@@ -563,6 +563,10 @@ fn predicted_forms_read_back_as_themselves() {
                     let Predicted::Form(form) = prediction.predicted else {
                         continue;
                     };
+                    // A partition that JavaScript v2 does not know gets a host that AWS does not have.
+                    if form.word() == "custom" {
+                        continue;
+                    }
                     let read = Anatomy::read(&form.template(), NOW, None).unwrap();
                     assert_eq!(read.form(), form.word(), "{sdk} {region:?} {options:?}");
                     assert_eq!(read.version(), form.signature);

@@ -31,7 +31,7 @@ pub struct Families {
 #[derive(Default)]
 struct Memory {
     answers: HashMap<String, Arc<Answers>>,
-    images: HashMap<Box<str>, Option<Sdk>>,
+    images: HashMap<Box<str>, Vec<Sdk>>,
 }
 
 impl Families {
@@ -202,20 +202,20 @@ pub fn of_container_with(
     let known = if families.selected.is_empty() {
         known_image(&mut memory, container.image())
     } else {
-        None
+        Vec::new()
     };
     key.push_str(if unknown { "?" } else { "!" });
-    if let Some(sdk) = known {
+    for sdk in &known {
         key.push_str(&sdk.to_string());
     }
     if let Some(answers) = memory.answers.get(&key) {
         return answers.clone();
     }
     let environment = Environment::from_pairs(pairs);
-    let sdks = match known {
-        Some(sdk) => vec![sdk],
-        None if families.selected.is_empty() => Sdk::representatives(),
-        None => families.selected.clone(),
+    let sdks = match known.is_empty() {
+        false => known,
+        true if families.selected.is_empty() => Sdk::representatives(),
+        true => families.selected.clone(),
     };
     let answers = Arc::new(answer(&sdks, &environment, unknown));
     if memory.answers.len() >= REMEMBERED {
@@ -225,15 +225,16 @@ pub fn of_container_with(
     answers
 }
 
-fn known_image(memory: &mut Memory, image: &str) -> Option<Sdk> {
+/// The releases that an image may carry; none if it is not known.
+fn known_image(memory: &mut Memory, image: &str) -> Vec<Sdk> {
     if let Some(known) = memory.images.get(image) {
-        return *known;
+        return known.clone();
     }
-    let guess = sdk::from_image(image).map(|guess| guess.sdk);
+    let guess = sdk::from_image(image).map_or_else(Vec::new, |guess| guess.releases());
     if memory.images.len() >= REMEMBERED {
         memory.images.clear();
     }
-    memory.images.insert(image.into(), guess);
+    memory.images.insert(image.into(), guess.clone());
     guess
 }
 

@@ -2,12 +2,12 @@
 
 use super::{SignatureVersion, takes_sigv2};
 use crate::partition::{
-    AWS_GLOBAL, AwsHost, GLOBAL_SIGNING_REGION, HostClass, Partition, S3Addressing, S3HostOptions, Service,
-    is_virtual_hostable, s3_host,
+    AWS_GLOBAL, AwsHost, GLOBAL_SIGNING_REGION, HostClass, Partition, S3Addressing, S3HostOptions,
+    S3RuleError, Service, is_virtual_hostable, s3_host,
 };
 use crate::sdk::{
     self, BlastRadius, Call, Certainty, ClientOf, Code, Environment, Family, File, NoSettings, Outcome,
-    Profile, Reason, Sdk, Settings, Version, switch,
+    Profile, Reason, Sdk, Settings, Version, refused_defaults_mode, switch,
 };
 
 /// The addressing style that the program or its configuration asks for.
@@ -328,6 +328,9 @@ impl<'a> Asked<'a> {
         if let Some(text) = self.sts_refusal(environment) {
             return Some((text, WhyForm::VariableRefused));
         }
+        if let Some(text) = self.client_refusal() {
+            return Some((text, WhyForm::VariableRefused));
+        }
         let value = self.us_east_1.as_deref()?;
         let text = match self.sdk.family {
             Family::Botocore | Family::CliV1 if !matches!(value, "legacy" | "regional") => self.sdk.error(
@@ -344,6 +347,27 @@ impl<'a> Asked<'a> {
             _ => return None,
         };
         Some((text, WhyForm::UsEast1Regional))
+    }
+
+    /// What keeps every client from being made, S3's as well.
+    fn client_refusal(&self) -> Option<String> {
+        let botocore = matches!(self.sdk.family, Family::Botocore | Family::CliV1);
+        if !botocore && (self.sdk.family != Family::JsV3 || self.region.is_none()) {
+            return None;
+        }
+        if let Some(text) = self
+            .defaults_mode
+            .as_deref()
+            .and_then(|mode| refused_defaults_mode(self.sdk, mode))
+        {
+            return Some(text);
+        }
+        let url = self.endpoint.as_deref().filter(|url| !url.contains("://"))?;
+        Some(if botocore {
+            self.sdk.error("ValueError", &format!("Invalid endpoint: {url}"))
+        } else {
+            "ERR_INVALID_URL: Invalid URL".to_owned()
+        })
     }
 
     fn sts_refusal(&self, environment: &Environment) -> Option<String> {
@@ -380,6 +404,13 @@ impl<'a> Asked<'a> {
     /// What the rule set refuses, as this SDK's users see it.
     fn rule_error(&self, text: &str) -> String {
         match self.sdk.family {
+            // botocore has classes of its own for two of the refusals.
+            Family::Botocore if text == "Access Points do not support S3 Accelerate" => format!(
+                "UnsupportedS3AccesspointConfigurationError: Unsupported configuration when using S3 access-points: {text}"
+            ),
+            Family::Botocore if text == "Accelerate cannot be used with FIPS" => {
+                format!("UnsupportedS3ConfigurationError: Unsupported configuration when using S3: {text}")
+            }
             Family::Botocore => format!("EndpointResolutionError: {text}"),
             // Its own check, before the rule set.
             Family::JsV3 if self.bucket.starts_with("arn:") && self.addressing == Addressing::Path => {
@@ -399,7 +430,21 @@ impl<'a> Asked<'a> {
             accelerate: self.accelerate,
             path_style,
         };
-        let host = s3_host(region, self.bucket, options).map_err(|e| self.rule_error(&e.to_string()))?;
+        let host = s3_host(region, self.bucket, options).map_err(|e| {
+            let looks_at_partition = self.rule_set_before_fips_check() && region.starts_with("cn-");
+            if e == S3RuleError::AccelerateWithFips && looks_at_partition {
+                return self.rule_error("Partition does not support FIPS");
+            }
+            self.rule_error(&e.to_string())
+        })?;
+        let mut host = host;
+        let partition = Partition::of_region(region);
+        // A partition that the release has not heard of is `aws` to it.
+        if !self.sdk.knows(partition)
+            && let Some(labels) = host.host.strip_suffix(partition.dns_suffix())
+        {
+            host.host = format!("{labels}amazonaws.com");
+        }
         let is_multi_region = host.addressing == S3Addressing::MultiRegionAccessPoint;
         Ok(Form {
             scheme: "https".to_owned(),
@@ -425,7 +470,14 @@ impl<'a> Asked<'a> {
             .next()
             .unwrap_or_default()
             .trim_end_matches('/');
-        let authority = authority.to_ascii_lowercase();
+        let authority = match self.sdk.family {
+            Family::Botocore | Family::CliV1 => authority.to_owned(),
+            Family::JsV3 if scheme == "https" => {
+                let lower = authority.to_ascii_lowercase();
+                lower.strip_suffix(":443").map_or(lower.clone(), str::to_owned)
+            }
+            _ => authority.to_ascii_lowercase(),
+        };
         let is_address = authority.starts_with('[')
             || authority
                 .split(':')
@@ -437,7 +489,13 @@ impl<'a> Asked<'a> {
             Addressing::Path => false,
             Addressing::Auto => !matches!(self.sdk.family, Family::Botocore | Family::CliV1),
         };
-        let in_host = wanted && is_virtual_hostable(self.bucket) && !is_address;
+        // Without TLS no certificate has to cover the dots.
+        let dots = scheme == "http" && matches!(self.sdk.family, Family::Botocore | Family::CliV1);
+        let fits = is_virtual_hostable(self.bucket)
+            || (dots
+                && is_virtual_hostable(&self.bucket.replace('.', "-"))
+                && self.bucket.parse::<std::net::Ipv4Addr>().is_err());
+        let in_host = wanted && fits && !is_address;
         let (host, prefix, addressing) = if in_host {
             (
                 format!("{}.{authority}", self.bucket),
@@ -455,6 +513,43 @@ impl<'a> Asked<'a> {
             signature: SignatureVersion::V4,
             scope_region: Some(region.to_owned()),
         }
+    }
+
+    /// An access point behind an endpoint given by hand keeps its label before that endpoint's host.
+    fn access_point_at_endpoint(&self, form: Form) -> Form {
+        let (Some(url), S3Addressing::AccessPoint) = (&self.endpoint, form.addressing) else {
+            return form;
+        };
+        let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let label = form.host.split('.').next().unwrap_or_default();
+        Form {
+            scheme: scheme.to_owned(),
+            host: format!("{label}.{authority}"),
+            ..form
+        }
+    }
+
+    fn accelerated_endpoint(&self) -> String {
+        self.rule_error(if self.rule_set_before_fips_check() {
+            "Host override cannot be combined with Dualstack, FIPS, or S3 Accelerate"
+        } else {
+            "A custom endpoint cannot be combined with S3 Accelerate"
+        })
+    }
+
+    /// What JavaScript v3 does not take together with an endpoint.
+    fn endpoint_conflict(&self) -> Option<String> {
+        let variant = self.variant()?;
+        if self.rule_set_before_fips_check()
+            || (variant == WhyForm::Accelerate && !self.dual_stack && !self.fips)
+        {
+            return Some(self.accelerated_endpoint());
+        }
+        if self.fips {
+            return Some(self.rule_error("A custom endpoint cannot be combined with FIPS"));
+        }
+        Some(self.rule_error("Cannot set dual-stack in combination with a custom endpoint."))
     }
 
     fn special_bucket(&self) -> Option<WhyForm> {
@@ -484,8 +579,8 @@ impl<'a> Asked<'a> {
         let region = self.region.as_deref().unwrap_or(AWS_GLOBAL);
         let real = real_region(region);
         // Without a request for a version boto3 still makes SigV2 where the region takes it.
-        let v2 =
-            self.signature == Some(SignatureVersion::V2) || (self.signature.is_none() && takes_sigv2(real));
+        let v2_by_default = takes_sigv2(real) || real == "us-gov-east-1";
+        let v2 = self.signature == Some(SignatureVersion::V2) || (self.signature.is_none() && v2_by_default);
         let (form, why, certainty) = self.botocore_host(region, real);
         let predicted = match form {
             Ok(mut form) => {
@@ -503,28 +598,34 @@ impl<'a> Asked<'a> {
     fn botocore_host(&self, region: &str, real: &str) -> (Result<Form, String>, WhyForm, Certainty) {
         let tested = Certainty::Tested;
         if let Some(why) = self.special_bucket() {
-            return (self.by_rule_set(real, false, false), why, tested);
+            let form = self
+                .by_rule_set(real, false, false)
+                .map(|form| self.access_point_at_endpoint(form));
+            return (form, why, tested);
         }
         if let Some(url) = &self.endpoint {
-            return (Ok(self.by_endpoint(url, real)), WhyForm::Endpoint, tested);
+            if self.accelerate {
+                return (Err(self.accelerated_endpoint()), WhyForm::Endpoint, tested);
+            }
+            return (Ok(self.by_endpoint(url, region)), WhyForm::Endpoint, tested);
         }
         let path = self.addressing == Addressing::Path;
         if self.accelerate {
             // It sets the style aside.
             return (
-                self.by_rule_set(region, false, false),
+                self.by_rule_set(self.region.as_deref().unwrap_or(real), false, false),
                 WhyForm::Accelerate,
                 tested,
             );
+        }
+        if path && self.fips && self.rule_set_before_fips_check() && real.starts_with("cn-") {
+            return (Ok(self.fips_in_china(real)), WhyForm::Fips, tested);
         }
         if self.dual_stack {
             let why = self.variant().unwrap_or(WhyForm::DualStack);
             return (self.by_rule_set(region, false, path), why, tested);
         }
         let moved = self.us_east_1_is_regional();
-        if path && self.fips && self.rule_set_before_fips_check() && real.starts_with("cn-") {
-            return (Ok(self.fips_in_china(real)), WhyForm::Fips, tested);
-        }
         let variant = |why| if self.fips { WhyForm::Fips } else { why };
         if path {
             return (
@@ -533,16 +634,16 @@ impl<'a> Asked<'a> {
                 tested,
             );
         }
-        if Partition::of_region(region).name() != "aws" {
+        let partition = Partition::of_region(region);
+        if partition.name() != "aws" && self.sdk.knows(partition) {
             return (
                 self.by_rule_set(region, false, false),
                 variant(WhyForm::Partition),
                 tested,
             );
         }
-        // A name with a dot or an underscore is refused before the global host is chosen, and keeps its region.
-        let keeps_region = |name: &str| is_virtual_hostable(&name.replace(['.', '_'], "-"));
-        if self.bucket.contains(['.', '_']) && keeps_region(self.bucket) {
+        // A name that is no label of a host is refused before the global host is chosen, and keeps its region.
+        if !is_host_label(self.bucket) {
             return (
                 self.by_rule_set(region, !moved, true),
                 variant(WhyForm::BucketName),
@@ -652,6 +753,20 @@ impl<'a> Asked<'a> {
                 let text = "InvalidConfiguration: Cannot construct path-style endpoint with access point";
                 return (Err(text.to_owned()), WhyForm::AccessPoint, tested);
             }
+            let text = if self.endpoint.is_some() {
+                Some("Custom endpoint is not compatible with access point ARN")
+            } else if self.accelerate {
+                Some("useAccelerateEndpoint config is not supported with access point ARN")
+            } else {
+                None
+            };
+            if let Some(text) = text {
+                return (
+                    Err(format!("InvalidConfiguration: {text}")),
+                    WhyForm::AccessPoint,
+                    tested,
+                );
+            }
             return (
                 self.by_rule_set(region, false, false),
                 WhyForm::AccessPoint,
@@ -747,10 +862,14 @@ impl<'a> Asked<'a> {
             let path = path && why == WhyForm::AccessPoint;
             let form = self
                 .check_arn_region(real)
-                .and_then(|()| self.by_rule_set(real, false, path));
+                .and_then(|()| self.by_rule_set(real, false, path))
+                .map(|form| self.access_point_at_endpoint(form));
             return (form, why, tested);
         }
         if let Some(url) = &self.endpoint {
+            if let Some(text) = self.endpoint_conflict() {
+                return (Err(text), WhyForm::Endpoint, tested);
+            }
             return (Ok(self.by_endpoint(url, real)), WhyForm::Endpoint, tested);
         }
         if path && self.fips && real.starts_with("cn-") && self.rule_set_before_fips_check() {
@@ -824,7 +943,11 @@ impl<'a> Asked<'a> {
             // JavaScript v2 makes a client for us-east-1.
             Family::JsV2 => {
                 let (form, _, certainty) = self.js_v2_host(GLOBAL_SIGNING_REGION);
-                let v2 = self.signature != Some(SignatureVersion::V4);
+                let variants = self.fips || self.dual_stack;
+                let v2 = match self.signature {
+                    Some(asked) => asked == SignatureVersion::V2,
+                    None => !variants,
+                };
                 match form {
                     Err(text) => (Predicted::Error(text), WhyForm::NoRegion, certainty),
                     Ok(form) => {
@@ -880,6 +1003,14 @@ fn real_region(region: &str) -> &str {
     } else {
         region
     }
+}
+
+/// Whether a name is a label of a host, in letters of either case.
+fn is_host_label(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// A key as it stands in a URL: RFC 3986's unreserved characters and slashes as they are.

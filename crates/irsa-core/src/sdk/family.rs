@@ -134,6 +134,20 @@ impl Family {
         }
     }
 
+    /// Whether releases of the family begin with this number.
+    fn has_major(self, major: u32) -> bool {
+        match self {
+            Self::Botocore | Self::Rust | Self::Swift => major <= 1,
+            Self::CliV1 | Self::GoV1 | Self::GoV2 | Self::JavaV1 | Self::Cpp | Self::Kotlin => major == 1,
+            Self::CliV2 | Self::JsV2 | Self::JavaV2 => major == 2,
+            Self::JsV3 | Self::DotNetV3 | Self::Php | Self::Ruby => major == 3,
+            Self::DotNetV4 => major == 4,
+            Self::PowerShell => (3..=5).contains(&major),
+            // Its tags are dates of a kind.
+            Self::NginxS3Gateway => true,
+        }
+    }
+
     /// Whether it is botocore or carries it.
     #[must_use]
     pub(crate) fn carries_botocore(self) -> bool {
@@ -284,6 +298,14 @@ pub enum ParseSdkError {
     /// No such family.
     #[error("unknown SDK `{0}`; known are {list}", list = known())]
     Family(String),
+    /// The family has no releases with this major version.
+    #[error("there is no release {version} of {family}")]
+    NoSuchRelease {
+        /// The family.
+        family: &'static str,
+        /// The version.
+        version: Version,
+    },
     /// The part after `@` is no version.
     #[error("`{0}` is not a version; use a number such as `1.40.0`, `old` (before 2025-07-31) or `current`")]
     Release(String),
@@ -301,7 +323,7 @@ impl FromStr for Sdk {
     fn from_str(text: &str) -> Result<Self, ParseSdkError> {
         let (name, release) = text.split_once('@').map_or((text, None), |(n, r)| (n, Some(r)));
         let lower = name.trim().to_ascii_lowercase();
-        let family = Family::ALL
+        let mut family = Family::ALL
             .into_iter()
             .find(|f| f.id() == lower || f.title().to_ascii_lowercase() == lower)
             .or_else(|| family_by_alias(&lower))
@@ -310,9 +332,20 @@ impl FromStr for Sdk {
             None | Some("current") => Release::Current,
             Some("old") => Release::Before20250731,
             Some(other) => {
-                let version = other
+                let version: Version = other
                     .parse()
                     .map_err(|()| ParseSdkError::Release(other.to_owned()))?;
+                // `awscli@1.27.0` can only mean the first version of the command line.
+                let is_cli = matches!(lower.as_str(), "awscli" | "aws-cli" | "cli");
+                if is_cli && version < Version(2, 0, 0) {
+                    family = Family::CliV1;
+                }
+                if !family.has_major(version.0) {
+                    return Err(ParseSdkError::NoSuchRelease {
+                        family: family.title(),
+                        version,
+                    });
+                }
                 Release::Version(if lower == "boto3" {
                     botocore_of_boto3(version)
                 } else {
@@ -437,12 +470,41 @@ mod tests {
         }
     }
 
+    fn major(family: Family) -> u32 {
+        (1..5).find(|major| family.has_major(*major)).unwrap()
+    }
+
+    #[test]
+    fn releases_that_do_not_exist_are_refused_and_wrong_names_mapped() {
+        for text in [
+            "boto3@2.0",
+            "js-v3@2.1.0",
+            "js-v2@3.5",
+            "aws-cli-v1@2.3",
+            "go-v1@2",
+        ] {
+            assert!(
+                read(text).unwrap_err().starts_with("there is no release"),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            read("awscli@1.27"),
+            Ok((Family::CliV1, Release::Version(Version(1, 27, 0))))
+        );
+        assert_eq!(
+            read("aws-cli@2.15.0"),
+            Ok((Family::CliV2, Release::Version(Version(2, 15, 0))))
+        );
+        assert_eq!(read("awscli"), Ok((Family::CliV2, Release::Current)));
+    }
+
     #[test]
     fn ids_read_back_as_the_same_sdk() {
         let mut sdks = Sdk::representatives();
         sdks.extend(Family::ALL.map(|family| Sdk {
             family,
-            release: Release::Version(Version(1, 26, 3)),
+            release: Release::Version(Version(major(family), 26, 3)),
         }));
         for sdk in sdks {
             assert_eq!(sdk.id().parse(), Ok(sdk));

@@ -11,6 +11,22 @@ pub struct Guess {
     pub evidence: String,
 }
 
+impl Guess {
+    /// The releases that are possible: without a version an older one than the change of defaults is, too.
+    #[must_use]
+    pub fn releases(&self) -> Vec<Sdk> {
+        let old = Sdk {
+            family: self.sdk.family,
+            release: Release::Before20250731,
+        };
+        if self.sdk.release == Release::Current && self.sdk.family.changed_its_default() {
+            vec![old, self.sdk]
+        } else {
+            vec![self.sdk]
+        }
+    }
+}
+
 /// Images whose programs are known, by a part of the repository's last path segments. The first match counts.
 /// Versions of such images change their SDK in time; where the change is known, the release is told apart by tag.
 const IMAGES: [(&str, Family); 62] = [
@@ -221,6 +237,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_image_without_a_version_may_carry_an_old_release() {
+        let releases = |image: &str| from_image(image).unwrap().releases();
+        let airflow: Vec<String> = releases("apache/airflow:1.10.15")
+            .iter()
+            .map(|sdk| sdk.id())
+            .collect();
+        assert_eq!(airflow, ["boto3@old", "boto3"]);
+        assert_eq!(releases("amazon/aws-cli:1.42.0").len(), 1);
+        assert_eq!(releases("karpenter/controller").len(), 1);
+    }
 
     #[test]
     fn images_are_recognised_by_their_last_segments() {

@@ -10,7 +10,7 @@ pub(super) fn host(sdk: Sdk, region: &str, fips: bool, dual_stack: bool) -> Resu
         return Ok(js_v2(region, fips, dual_stack));
     }
     let partition = Partition::of_region(region);
-    if !knows(sdk, partition) {
+    if !sdk.knows(partition) {
         // No pattern matches, so that the region is taken for one of partition `aws`.
         let name = if fips { "sts-fips" } else { "sts" };
         let suffix = if dual_stack { "api.aws" } else { "amazonaws.com" };
@@ -67,15 +67,18 @@ fn js_v2(region: &str, fips: bool, dual_stack: bool) -> String {
     }
 }
 
-/// Whether a release of botocore or JavaScript v3 knows a partition. Read in the packages that the measurements were
-/// made with; between two of them the later one counts.
-fn knows(sdk: Sdk, partition: &Partition) -> bool {
-    let (botocore, js) = match partition.name() {
-        "aws-eusc" => (Version(1, 36, 0), Version(3, 655, 0)),
-        "aws-iso-e" | "aws-iso-f" => (Version(1, 29, 0), Version(3, 311, 0)),
-        _ => return true,
-    };
-    is_at_least(sdk, botocore, js)
+impl Sdk {
+    /// Whether a release knows a partition. Read in the packages that the measurements were made with; between two of
+    /// them the later one counts.
+    pub(crate) fn knows(self, partition: &Partition) -> bool {
+        let (botocore, js) = match partition.name() {
+            "aws-eusc" if self.family == Family::JsV2 => return false,
+            "aws-eusc" => (Version(1, 36, 0), Version(3, 655, 0)),
+            "aws-iso-e" | "aws-iso-f" => (Version(1, 29, 0), Version(3, 311, 0)),
+            _ => return true,
+        };
+        is_at_least(self, botocore, js)
+    }
 }
 
 /// The error of a release that has no dual-stack endpoints in a partition.

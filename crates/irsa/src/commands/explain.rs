@@ -144,7 +144,7 @@ fn subject(words: &[String]) -> anyhow::Result<Option<Subject>> {
 }
 
 fn without_cluster(args: &Args) -> anyhow::Result<Explanation> {
-    let environment = args.environment.environment();
+    let environment = args.environment.environment()?;
     if environment == Environment::default() && args.endpoint_url.is_none() && args.client_region.is_none() {
         bail!(
             "nothing to explain: name pod/NAME or sa/NAME, or give an environment with --env and --region (see `irsa \
@@ -225,7 +225,7 @@ fn explained(args: &Args, facts: &ContainerFacts, values: Option<[Option<&str>; 
         None
     };
     let sdks: Vec<Sdk> = match &guess {
-        Some(guess) => vec![guess.sdk],
+        Some(guess) => guess.releases(),
         None => offline::sdks(args.knowledge.sdks()),
     };
     let code = Code {

@@ -1,8 +1,10 @@
 //! What the commands that need no cluster share: an environment and SDKs given on the command line.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use irsa_core::sdk::{Environment, Sdk};
+use anyhow::Context as _;
+use irsa_core::sdk::{AwsConfig, Environment, Sdk};
 
 /// One `NAME=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +43,15 @@ pub(crate) struct EnvironmentArgs {
     /// The region: AWS_REGION and AWS_DEFAULT_REGION together, as the webhook writes them
     #[arg(short = 'r', long, value_name = "REGION")]
     pub(crate) region: Option<String>,
+
+    /// The container's AWS config file (`~/.aws/config`, or what AWS_CONFIG_FILE names), as a local file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) aws_config: Option<PathBuf>,
 }
 
 impl EnvironmentArgs {
-    /// The variables; `--env` is stronger than `--region`.
-    pub(crate) fn environment(&self) -> Environment {
+    /// The variables and the config file; `--env` is stronger than `--region`.
+    pub(crate) fn environment(&self) -> anyhow::Result<Environment> {
         let region = self.region.iter().flat_map(|region| {
             ["AWS_REGION", "AWS_DEFAULT_REGION"].map(|name| (name.to_owned(), region.clone()))
         });
@@ -53,7 +59,15 @@ impl EnvironmentArgs {
             .env
             .iter()
             .map(|pair| (pair.name.clone(), pair.value.clone()));
-        Environment::from_pairs(region.chain(given))
+        let mut environment = Environment::from_pairs(region.chain(given));
+        if let Some(path) = &self.aws_config {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let config = AwsConfig::parse(&text)
+                .with_context(|| format!("{} is not an AWS config file", path.display()))?;
+            environment.config = Some(config);
+        }
+        Ok(environment)
     }
 }
 
@@ -99,8 +113,9 @@ mod tests {
                 "AWS_STS_REGIONAL_ENDPOINTS=".parse().unwrap(),
             ],
             region: Some("us-west-2".to_owned()),
+            aws_config: None,
         };
-        let environment = args.environment();
+        let environment = args.environment().unwrap();
         assert_eq!(environment.region.as_deref(), Some("eu-west-1"));
         assert_eq!(environment.default_region.as_deref(), Some("us-west-2"));
         assert_eq!(environment.sts_regional_endpoints.as_deref(), Some(""));
@@ -111,5 +126,33 @@ mod tests {
                 .unwrap_err()
                 .contains("AWS_DEFAULT_REGION")
         );
+    }
+
+    #[test]
+    fn an_aws_config_file_is_part_of_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let args = |aws_config: &std::path::Path| EnvironmentArgs {
+            env: Vec::new(),
+            region: None,
+            aws_config: Some(aws_config.to_owned()),
+        };
+        std::fs::write(&path, "[default]\nregion = eu-west-1\n").unwrap();
+        let answer = irsa_core::sdk::sts(
+            "boto3".parse().unwrap(),
+            &args(&path).environment().unwrap(),
+            irsa_core::sdk::Code::default(),
+            irsa_core::sdk::Call::Credentials,
+        );
+        assert_eq!(answer.endpoint().unwrap().host, "sts.eu-west-1.amazonaws.com");
+        std::fs::write(&path, "nonsense\n").unwrap();
+        assert!(
+            args(&path)
+                .environment()
+                .unwrap_err()
+                .to_string()
+                .contains("AWS config file")
+        );
+        assert!(args(&folder.path().join("none")).environment().is_err());
     }
 }

@@ -698,7 +698,7 @@ struct PredictionList {
 }
 
 fn predict(args: &PredictArgs, output: &Output) -> anyhow::Result<ExitCode> {
-    let environment = args.environment.environment();
+    let environment = args.environment.environment()?;
     let options = PresignOptions {
         region: None,
         addressing: match args.addressing {
