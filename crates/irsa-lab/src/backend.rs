@@ -40,6 +40,10 @@ impl Backend for LabBackend {
         Aws::serves(host) || host == self.issuer.host
     }
 
+    fn max_body(&self, host: &str) -> usize {
+        Aws::max_body(host)
+    }
+
     fn handle(self: Arc<Self>, request: Request<Bytes>, facts: Facts) -> BoxFuture<'static, Response<Bytes>> {
         async move {
             if facts.host == self.issuer.host {

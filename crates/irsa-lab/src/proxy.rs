@@ -11,10 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use irsa_net::{Connection, Drain, Limits, Listener, Phase, Protocol};
+use irsa_net::body::Bounds;
+use irsa_net::budget::Share;
+use irsa_net::{Budget, Connection, Drain, Limits, Listener, Phase, Protocol};
 use parking_lot::Mutex;
 use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -42,6 +44,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether this host name is served here. The name is lower case and has no port.
     fn accepts(&self, host: &str) -> bool;
 
+    /// The largest body in bytes that is worth reading for this host.
+    fn max_body(&self, _host: &str) -> usize {
+        usize::MAX
+    }
+
     /// Answers one request. Its target is as the client sent it, and it always has a `host` header.
     fn handle(self: Arc<Self>, request: Request<Bytes>, facts: Facts) -> BoxFuture<'static, Response<Bytes>>;
 }
@@ -53,8 +60,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where TLS is taken directly.
     pub direct: SocketAddr,
-    /// The largest request body in bytes.
+    /// The largest request body in bytes; the backend may take less.
     pub max_body: usize,
+    /// Memory for all bodies that are arriving or being answered.
+    pub budget: Budget,
     /// How long a connection may be silent between two requests.
     pub idle: Duration,
     /// How long one request body may take to arrive.
@@ -70,6 +79,7 @@ impl Default for Config {
             listen: loopback,
             direct: loopback,
             max_body: 64 << 20,
+            budget: Budget::new(192 << 20),
             idle: Duration::from_secs(75),
             body_time: Duration::from_secs(120),
             max_connections: 1024,
@@ -319,8 +329,13 @@ where
 
 /// Reads the whole body, then asks the backend.
 async fn answer(shared: &Shared, request: Request<Incoming>, facts: Facts) -> Response<Full<Bytes>> {
-    match collect(request, shared.config.max_body, shared.config.body_time).await {
-        Ok(request) => Arc::clone(&shared.backend)
+    let bounds = Bounds {
+        bytes: shared.config.max_body.min(shared.backend.max_body(&facts.host)),
+        time: shared.config.body_time,
+    };
+    match collect(request, bounds, &shared.config.budget).await {
+        // The share is given back when the answer is made.
+        Ok((request, _share)) => Arc::clone(&shared.backend)
             .handle(request, facts)
             .await
             .map(Full::new),
@@ -328,41 +343,22 @@ async fn answer(shared: &Shared, request: Request<Incoming>, facts: Facts) -> Re
     }
 }
 
-/// Reads a request's body, as far as `max_body` bytes and within `body_time`, and gives it a `host` header.
+/// Reads a request's body within bounds and gives the request a `host` header.
 ///
 /// The error is the answer to the client.
 pub(crate) async fn collect(
     request: Request<Incoming>,
-    max_body: usize,
-    body_time: Duration,
-) -> Result<Request<Bytes>, Response<Full<Bytes>>> {
+    bounds: Bounds,
+    budget: &Budget,
+) -> Result<(Request<Bytes>, Share), Response<Full<Bytes>>> {
     let (parts, body) = request.into_parts();
-    let limited = Limited::new(body, max_body);
-    let body = match tokio::time::timeout(body_time, limited.collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(refuse(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("irsa takes bodies up to {max_body} bytes\n"),
-            ));
-        }
-        Ok(Err(error)) => {
-            return Err(refuse(
-                StatusCode::BAD_REQUEST,
-                format!("cannot read the request body: {error}\n"),
-            ));
-        }
-        Err(_) => {
-            return Err(refuse(
-                StatusCode::REQUEST_TIMEOUT,
-                "the request body took too long to arrive\n".to_owned(),
-            ));
-        }
-    };
-    let mut request = Request::from_parts(parts, body);
+    let received = irsa_net::body::read(body, bounds, budget)
+        .await
+        .map_err(|refused| refuse(refused.status(), format!("{refused}\n")))?;
+    let mut request = Request::from_parts(parts, received.bytes);
     // `host` is what signatures name.
     irsa_net::body::add_host(&mut request);
-    Ok(request)
+    Ok((request, received.share))
 }
 
 fn refuse(status: StatusCode, text: String) -> Response<Full<Bytes>> {

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -11,7 +10,8 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use irsa_net::{Drain, Handler, Http, Limits, Listener, Phase};
+use irsa_net::body::Bounds;
+use irsa_net::{Budget, Drain, Handler, Http, Limits, Listener, Phase};
 use irsa_sts::{Aws, Connection};
 
 use crate::ca::{self, Authority};
@@ -69,6 +69,10 @@ impl Backend for AwsBackend {
         Aws::serves(host)
     }
 
+    fn max_body(&self, host: &str) -> usize {
+        Aws::max_body(host)
+    }
+
     fn handle(self: Arc<Self>, request: Request<Bytes>, facts: Facts) -> BoxFuture<'static, Response<Bytes>> {
         async move {
             let mut connection = Connection::to(facts.host).with_tls(facts.tls_version, facts.cipher);
@@ -89,8 +93,11 @@ impl Standalone {
             return Err(Error::NotAnEndpoint(host.clone()));
         }
         let authority = Arc::new(Authority::generate("irsa sts")?);
-        let max_body = doors.proxy.max_body;
-        let body_time = doors.proxy.body_time;
+        let bounds = Bounds {
+            bytes: doors.proxy.max_body,
+            time: doors.proxy.body_time,
+        };
+        let budget = doors.proxy.budget.clone();
         let proxy = Proxy::start(doors.proxy, authority, Arc::new(AwsBackend(aws.clone()))).await?;
         let drain = Drain::default();
         let mut plain = Vec::new();
@@ -104,9 +111,12 @@ impl Standalone {
             plain.push((host.clone(), listener.address()));
             let played = Http::plain(Played {
                 aws: aws.clone(),
+                bounds: Bounds {
+                    bytes: bounds.bytes.min(Aws::max_body(&host)),
+                    ..bounds
+                },
                 host: host.into(),
-                max_body,
-                body_time,
+                budget: budget.clone(),
             });
             tokio::spawn(listener.serve(played, Limits::default(), Arc::new(()), drain.phases()));
         }
@@ -137,16 +147,17 @@ impl Standalone {
 struct Played {
     aws: Aws,
     host: Arc<str>,
-    max_body: usize,
-    body_time: Duration,
+    bounds: Bounds,
+    budget: Budget,
 }
 
 impl Handler for Played {
     type Body = Full<Bytes>;
 
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
-        let request = match proxy::collect(request, self.max_body, self.body_time).await {
-            Ok(request) => request,
+        // The share is given back when the answer is made.
+        let (request, _share) = match proxy::collect(request, self.bounds, &self.budget).await {
+            Ok(received) => received,
             Err(refusal) => return refusal,
         };
         let mut connection = Connection::to(&*self.host);

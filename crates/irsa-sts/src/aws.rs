@@ -15,6 +15,9 @@ use crate::fault::RegionFault;
 use crate::host::{Endpoint, Service};
 use crate::state::State;
 
+/// The largest body of S3, in bytes.
+const MAX_S3_BODY: usize = 64 << 20;
+
 /// STS and S3 with everything behind them. Cheap to clone; all clones are the same AWS.
 #[derive(Clone)]
 pub struct Aws {
@@ -61,6 +64,15 @@ impl Aws {
     #[must_use]
     pub fn serves(host: &str) -> bool {
         Endpoint::of_host(host).is_some()
+    }
+
+    /// The largest body in bytes that an endpoint looks at: whoever reads requests need not read more, signed or not.
+    #[must_use]
+    pub fn max_body(host: &str) -> usize {
+        match Endpoint::of_host(host).map(|endpoint| endpoint.service) {
+            Some(Service::S3) => MAX_S3_BODY,
+            Some(Service::Sts) | None => crate::sts::MAX_BODY,
+        }
     }
 
     /// The time by the injected clock.

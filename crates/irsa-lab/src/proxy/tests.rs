@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use hyper::client::conn;
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;

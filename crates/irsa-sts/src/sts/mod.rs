@@ -26,6 +26,7 @@ use serde_json::Value;
 
 use self::answer::Answer;
 use self::context::{Context, Trail};
+pub(crate) use self::query::MAX_BODY;
 use self::query::{API_VERSION, Parameters};
 use crate::call::{Call, CallError, bounded, cut};
 use crate::connection::Connection;

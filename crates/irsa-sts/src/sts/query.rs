@@ -9,7 +9,7 @@ use crate::error::StsError;
 use crate::sigv4::{RequestView, decode_component};
 
 /// Largest form that is read: a token of 20,000 characters with every one escaped, and the rest.
-pub(super) const MAX_BODY: usize = 100 * 1024;
+pub(crate) const MAX_BODY: usize = 100 * 1024;
 
 /// Most parameters that are looked at; fifty tags with key and value are a hundred.
 const MAX_PARAMETERS: usize = 300;

@@ -267,3 +267,10 @@ mod any_request {
         }
     }
 }
+
+#[test]
+fn no_more_than_an_endpoint_looks_at_need_be_read() {
+    assert_eq!(Aws::max_body(REGIONAL), 100 * 1024);
+    assert_eq!(Aws::max_body("bucket.s3.us-west-2.amazonaws.com"), 64 << 20);
+    assert_eq!(Aws::max_body("example.com"), 100 * 1024);
+}
