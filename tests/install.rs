@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::common::{eventually, irsa, signal, succeeded};
+use crate::common::{Lab, eventually, irsa, signal, succeeded};
 
 const IMAGE: &str = "irsa-under-test";
 
@@ -446,4 +446,44 @@ async fn status_reads_unusual_flags_of_a_running_webhook_as_the_webhook_does() {
     // The audience of the flag is the audience of the tokens.
     assert!(!ids.contains(&"token-audience"), "{ids:?}");
     assert!(ids.contains(&"cluster-too-old"), "{ids:?}");
+}
+
+/// Two replicas of the real webhook, each with its own service account in a cluster that enforces roles.
+#[test]
+fn the_roles_of_install_are_sufficient_where_rbac_is_enforced() {
+    let lab = Lab::start(&["--authorization", "rbac"]);
+    let kubectl = |line: &str| {
+        let args: Vec<_> = line.split_whitespace().collect();
+        succeeded(&format!("kubectl {line}"), lab.try_kubectl(&args))
+    };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("manifests.yaml");
+    let manifests = printed(&[
+        "install",
+        "--image=irsa:test",
+        "--region=us-west-2",
+        "--watch-config-map",
+    ]);
+    std::fs::write(&file, manifests).unwrap();
+    kubectl(&format!("apply -f {}", file.display()));
+    // Ready means that it has listed what it reads, made its certificate, and written the caBundle.
+    kubectl("rollout status -n irsa-system deployment/irsa-webhook --timeout=60s");
+    kubectl("create serviceaccount reader");
+    kubectl(
+        "annotate serviceaccount reader eks.amazonaws.com/role-arn=arn:aws:iam::111122223333:role/reader",
+    );
+    // A Secret that is lost has to be written again.
+    kubectl("delete secret -n irsa-system irsa-webhook");
+    kubectl("rollout restart -n irsa-system deployment/irsa-webhook");
+    kubectl("rollout status -n irsa-system deployment/irsa-webhook --timeout=60s");
+    assert_eq!(
+        kubectl("get secret -n irsa-system irsa-webhook -o name").trim(),
+        "secret/irsa-webhook"
+    );
+    let may = |verb: &str| {
+        let user = "--as=system:serviceaccount:irsa-system:irsa-webhook";
+        let output = lab.try_kubectl(&["auth", "can-i", verb, "secrets", "-n", "irsa-system", user]);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!((may("create"), may("list")), ("yes".to_owned(), "no".to_owned()));
 }
