@@ -486,4 +486,6 @@ fn the_roles_of_install_are_sufficient_where_rbac_is_enforced() {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
     assert_eq!((may("create"), may("list")), ("yes".to_owned(), "no".to_owned()));
+    kubectl("scale -n irsa-system deployment/irsa-webhook --replicas=0");
+    kubectl("wait -n irsa-system --for=delete pod -l app.kubernetes.io/name=irsa-webhook --timeout=60s");
 }
