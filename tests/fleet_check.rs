@@ -79,6 +79,42 @@ fn check_makes_pods_as_the_webhook_of_eks_makes_them() {
 }
 
 #[test]
+fn check_assumes_eks_unless_told_and_says_so() {
+    let stage = stage();
+    let unset = manifests().replace("    eks.amazonaws.com/sts-regional-endpoints: \"true\"\n", "");
+    assert_ne!(unset, manifests());
+    let choice = |flags: &str| {
+        let run = stage.run_with(
+            &format!("check -f - -o json --region us-west-2 --fail-on never {flags}"),
+            &unset,
+        );
+        assert_eq!(
+            run.stderr.contains("assuming"),
+            flags.is_empty(),
+            "{}",
+            run.text()
+        );
+        run.json()["workloads"][0]["choice"].clone()
+    };
+    // As the same manifests come out in a lab or on EKS.
+    assert_eq!(
+        choice(""),
+        serde_json::json!({"endpoint": "regional", "source": "platform"})
+    );
+    assert_eq!(
+        choice("--kubernetes-version none"),
+        serde_json::json!({"endpoint": "global", "source": "unset"})
+    );
+    assert_eq!(
+        choice("--kubernetes-version 1.24 --platform-version eks.1")["source"],
+        "platform-too-old"
+    );
+    let run = stage.run_with("check -f - --kubernetes-version 1.24", &unset);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("--platform-version"), "{}", run.text());
+}
+
+#[test]
 fn check_says_where_the_input_is_wrong() {
     let stage = stage();
     let run = stage.run_with("check -f -", "kind: Pod\nmetadata: [\n");

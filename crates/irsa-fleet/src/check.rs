@@ -477,6 +477,60 @@ spec:
         assert!(report.workloads[1].unchanged.is_some());
     }
 
+    /// The findings of a pod of the account `reports` whose container has these variables, with their cures.
+    fn found_in(env: &str, labels: &str) -> Vec<(Id, usize, String)> {
+        let (account, _) = MANIFESTS.split_once("---\n").unwrap();
+        let pod = format!(
+            "kind: Pod\nmetadata: {{name: p, labels: {{{labels}}}}}\nspec:\n  serviceAccountName: reports\n  containers:\n  \
+             - env:\n{env}    name: first\n    image: x\n  - name: second\n    image: x\n    env:\n{env}"
+        );
+        let (report, _) = checked(&format!("{account}---\n{pod}"));
+        report
+            .all()
+            .map(|located| {
+                (
+                    located.finding.id(),
+                    located.line,
+                    located.finding.cure(crate::finding::CureFor::Manifests),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_template_that_sets_its_own_role_is_found_on_its_line_with_a_cure_in_the_template() {
+        let env = "    - name: AWS_ROLE_ARN\n      value: arn:aws:iam::111122223333:role/own\n";
+        let found = found_in(env, "");
+        let lines: Vec<_> = found.iter().map(|(id, line, _)| (*id, *line)).collect();
+        // Each container on its own line, though both lines say the same.
+        assert_eq!(lines, [(Id::RoleSetInPod, 15), (Id::RoleSetInPod, 22)]);
+        assert!(found[0].2.contains("template"), "{}", found[0].2);
+    }
+
+    #[test]
+    fn the_label_that_excludes_a_pod_is_a_reason_of_its_own() {
+        let found = found_in(
+            "    - {name: APP, value: x}\n",
+            "eks.amazonaws.com/skip-pod-identity-webhook: \"true\"",
+        );
+        let (id, _, cure) = &found[0];
+        assert_eq!(*id, Id::UnmutatedPod);
+        assert!(cure.contains("skip-pod-identity-webhook"), "{cure}");
+    }
+
+    #[test]
+    fn no_cure_in_manifests_is_a_command_for_a_cluster() {
+        for env in [
+            "    - {name: AWS_STS_REGIONAL_ENDPOINTS, value: legacy}\n",
+            "    - {name: AWS_ENDPOINT_URL_STS, value: 'https://sts.amazonaws.com'}\n",
+            "    - {name: AWS_REGION, value: eu-west-1}\n",
+        ] {
+            for (id, _, cure) in found_in(env, "") {
+                assert!(!cure.contains("`irsa "), "{id}: {cure}");
+            }
+        }
+    }
+
     #[test]
     fn an_unquoted_annotation_is_an_error_with_the_line_to_write() {
         let (report, _) = checked(&MANIFESTS.replace("endpoints: \"true\"", "endpoints: true"));

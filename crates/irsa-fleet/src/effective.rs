@@ -447,6 +447,57 @@ mod tests {
     }
 
     #[test]
+    fn every_way_to_the_global_host_is_found() {
+        let both =
+            r#"{"name":"AWS_REGION","value":"us-west-2"},{"name":"AWS_DEFAULT_REGION","value":"us-west-2"}"#;
+        for (variables, leads) in [
+            (r#"{"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"legacy"}"#, None),
+            (
+                r#"{"name":"AWS_ENDPOINT_URL_STS","value":"https://sts.amazonaws.com"}"#,
+                Some(Variable::EndpointUrlSts),
+            ),
+            (
+                r#"{"name":"AWS_ENDPOINT_URL_STS","value":"https://STS.amazonaws.com:443/"}"#,
+                Some(Variable::EndpointUrlSts),
+            ),
+            (
+                r#"{"name":"AWS_ENDPOINT_URL","value":"https://sts.amazonaws.com"}"#,
+                Some(Variable::EndpointUrl),
+            ),
+        ] {
+            let text = format!(r#"{{"env":[{both},{variables}]}}"#);
+            let answers = of_container(&container(&text), &Families::default());
+            let found = answers.facts.iter().find_map(|fact| match fact {
+                Fact::UsesGlobal { variable, .. } => Some(*variable),
+                _ => None,
+            });
+            assert_eq!(found, Some(leads), "{variables}");
+        }
+    }
+
+    #[test]
+    fn a_global_endpoint_that_the_pod_sets_itself_is_not_cured_by_a_choice() {
+        use crate::finding::CureFor;
+        let fact = |variable, own_value| Fact::UsesGlobal {
+            sdks: Sdks {
+                these: Box::new([]),
+                asked: 0,
+            },
+            variable,
+            own_value,
+        };
+        assert!(
+            fact(None, false)
+                .cure(CureFor::Cluster)
+                .contains("irsa set regional")
+        );
+        for fact in [fact(None, true), fact(Some(Variable::EndpointUrlSts), false)] {
+            let cure = fact.cure(CureFor::Cluster);
+            assert!(!cure.contains("irsa set") && cure.contains("template"), "{cure}");
+        }
+    }
+
+    #[test]
     fn overrides_and_missing_fips_hosts_are_told() {
         let families = Families::new(vec!["boto3".parse().unwrap()]);
         let answers = of_container(

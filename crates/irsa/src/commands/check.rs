@@ -102,7 +102,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PREFIX", help_heading = "Webhook")]
     annotation_prefix: Option<String>,
 
-    /// Kubernetes version of the EKS cluster, such as 1.29
+    /// Kubernetes version of the EKS cluster, such as 1.29; `none` for a cluster that is not EKS; else a current one is
+    /// assumed
     #[arg(long, value_name = "VERSION", help_heading = "Webhook")]
     kubernetes_version: Option<String>,
 
@@ -141,8 +142,20 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
         }
     }
     anyhow::ensure!(!documents.is_empty(), "the input holds no Kubernetes object");
+    let settings = settings(args)?;
+    if args.kubernetes_version.is_none() && args.compat.is_none() {
+        let whose = if args.eks {
+            "webhook of EKS"
+        } else {
+            "irsa webhook on EKS"
+        };
+        output.note(format_args!(
+            "assuming the {whose}, Kubernetes {} or later (see --kubernetes-version)",
+            Platform::LATEST
+        ))?;
+    }
     let options = Options {
-        settings: settings(args)?,
+        settings,
         namespace: args.namespace.clone(),
         families: Families::new(args.sdk.clone()),
     };
@@ -168,11 +181,23 @@ pub(crate) fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
 }
 
 fn settings(args: &Args) -> anyhow::Result<Settings> {
-    let platform = args
-        .kubernetes_version
-        .as_deref()
-        .map(|version| Platform::parse(version, args.platform_version.as_deref()))
-        .transpose()?;
+    let platform = match args.kubernetes_version.as_deref() {
+        None => Some(Platform::LATEST),
+        Some("none") => {
+            anyhow::ensure!(
+                args.platform_version.is_none(),
+                "--platform-version has no meaning with --kubernetes-version none"
+            );
+            None
+        }
+        Some(version) => Some(Platform::parse(version, args.platform_version.as_deref())?),
+    };
+    if let Some(platform) = platform.filter(|platform| platform.is_undecided()) {
+        anyhow::bail!(
+            "whether Kubernetes {platform} may choose its endpoint type depends on the EKS platform version: pass \
+             --platform-version, which `aws eks describe-cluster` prints"
+        );
+    }
     let mut settings = if args.eks {
         webhook::documented_for_eks(platform)
     } else {
