@@ -3,7 +3,8 @@
 use std::io::Read as _;
 use std::process::Stdio;
 
-use crate::fleet_stage::{Stage, transcript};
+use crate::common::{Lab, succeeded};
+use crate::fleet_stage::{Stage, deployment, transcript};
 
 #[test]
 fn status_shows_what_was_chosen_what_pods_carry_and_what_is_wrong() {
@@ -315,4 +316,43 @@ fn an_expired_token_is_named_with_its_user_and_context() {
         }
         assert!(!text.contains("check the network"), "{text}");
     }
+}
+
+/// One below the table of versions: the API does not tell the platform version, the record in a pod does.
+#[test]
+fn a_platform_that_is_too_old_is_told_by_all_commands_and_leaves_nothing_to_recreate() {
+    let lab = Lab::start(&["--kubernetes", "1.24", "--platform", "eks.1"]);
+    for (name, choice) in [
+        ("says-none", None),
+        ("says-true", Some("true")),
+        ("says-false", Some("false")),
+        ("says-nonsense", Some("regional")),
+    ] {
+        lab.k(&format!("create serviceaccount {name}"));
+        lab.k(&format!(
+            "annotate serviceaccount {name} eks.amazonaws.com/role-arn=arn:aws:iam::111122223333:role/app"
+        ));
+        if let Some(choice) = choice {
+            lab.k(&format!(
+                "annotate serviceaccount {name} eks.amazonaws.com/sts-regional-endpoints={choice}"
+            ));
+        }
+        lab.apply(&deployment(name, name, 1, ""));
+        lab.k(&format!("rollout status deployment/{name} --timeout=60s"));
+    }
+    let status = succeeded("status", lab.irsa(&["status", "-n", "default", "-o", "json"]));
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let cluster = &status["clusters"][0];
+    assert_eq!(cluster["summary"]["stale"], 0, "{}", cluster["summary"]);
+    for account in cluster["serviceAccounts"].as_array().unwrap() {
+        assert_eq!(account["choice"]["source"], "platform-too-old", "{account}");
+    }
+    let explained = succeeded("explain", lab.irsa(&["explain", "sa/says-true", "-o", "json"]));
+    let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
+    assert_eq!(
+        explained["serviceAccount"]["choice"]["source"], "platform-too-old",
+        "{explained}"
+    );
+    let rollout = succeeded("rollout", lab.irsa(&["rollout", "-n", "default", "--dry-run"]));
+    assert!(rollout.contains("nothing to recreate"), "{rollout}");
 }

@@ -84,8 +84,12 @@ fn compare(title: &str, directory: Directory, pod: &Value, written: Option<&str>
     let mut status = Status::new("c", "s", directory);
     let read: wire::Pod<'_> = serde_json::from_str(&text).unwrap();
     status.directory.learn(std::slice::from_ref(&read));
-    status.add_pod(&read, &Options::default());
-    status.finish(&Options::default());
+    let options = Options {
+        families: Families::new(vec!["js-v3".parse().unwrap()]),
+        ..Options::default()
+    };
+    status.add_pod(&read, &options);
+    status.finish(&options);
     // The pod carries what the webhook wrote: `rollout` has nothing to do.
     assert_eq!(status.summary().stale, 0, "{title}: stale");
     let row = &status.accounts[&("ns".into(), "sa".into())];
