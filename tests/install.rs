@@ -1,5 +1,5 @@
 //! What `irsa install` prints, applied by the real kubectl to an embedded cluster whose node starts the real webhook
-//! with the arguments of its Deployment.
+//! with the arguments of its Deployment and the rights of its service account.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -8,8 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use irsa_apiserver::ApiServer;
-use irsa_apiserver::runtime::{ContainerRef, Running, Runtime, RuntimeError, Start};
+use irsa_apiserver::object::ObjectExt as _;
+use irsa_apiserver::runtime::{Cluster, ContainerRef, Running, Runtime, RuntimeError, Start};
+use irsa_apiserver::{ApiServer, Authorization};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -24,7 +25,24 @@ type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// own, so that any free port stands for the container's, and that it reaches the API by a file.
 #[derive(Default)]
 struct Node {
-    kubeconfig: OnceLock<PathBuf>,
+    cluster: OnceLock<Cluster>,
+    /// The administrator's kubeconfig, and the folder of those of service accounts.
+    kubeconfig: OnceLock<(String, PathBuf)>,
+}
+
+impl Node {
+    /// A kubeconfig with the token of a pod's service account, so that its roles are what counts.
+    fn kubeconfig_of(&self, at: &ContainerRef) -> Option<PathBuf> {
+        let (admin, folder) = self.kubeconfig.get()?;
+        let (namespace, account) = (at.pod.namespace(), at.pod.str_at(&["spec", "serviceAccountName"]));
+        let tokens = &self.cluster.get()?.tokens;
+        let issued = tokens.issue(namespace, account, &[], 3600, None).ok()?;
+        let mut config: serde_json::Value = serde_json::from_str(admin).ok()?;
+        config["users"][0]["user"]["token"] = issued.token.into();
+        let path = folder.join(format!("{}.kubeconfig", at.pod.name()));
+        std::fs::write(&path, config.to_string()).ok()?;
+        Some(path)
+    }
 }
 
 /// What the process has said on standard error.
@@ -41,6 +59,10 @@ struct Process {
 }
 
 impl Runtime for Node {
+    fn attach(&self, cluster: Cluster) {
+        let _ = self.cluster.set(cluster);
+    }
+
     fn knows(&self, at: &ContainerRef) -> bool {
         at.image() == IMAGE
     }
@@ -60,7 +82,8 @@ impl Runtime for Node {
                 .env("IRSA_WEBHOOK_BIND_ADDRESS", "127.0.0.1")
                 .env(
                     "IRSA_WEBHOOK_KUBECONFIG",
-                    self.kubeconfig.get().ok_or_else(|| failed(&"no kubeconfig"))?,
+                    self.kubeconfig_of(&start.at)
+                        .ok_or_else(|| failed(&"no kubeconfig"))?,
                 )
                 .env("IRSA_WEBHOOK_LOG_FORMAT", "json")
                 .env("IRSA_WEBHOOK_SHUTDOWN_DELAY", "0s")
@@ -158,13 +181,15 @@ impl Site {
         let runtime: Arc<dyn Runtime> = Arc::clone(&node) as _;
         let config = irsa_apiserver::Config {
             platform: None,
+            authorization: Authorization::Rbac,
             runtime: Some(runtime),
             ..Default::default()
         };
         let api = ApiServer::start(config).await.unwrap();
         let path = state.path().join("kubeconfig");
         std::fs::write(&path, api.kubeconfig()).unwrap();
-        node.kubeconfig.set(path).unwrap();
+        let folder = state.path().to_owned();
+        node.kubeconfig.set((api.kubeconfig(), folder)).unwrap();
         Self { _api: api, state }
     }
 

@@ -1,19 +1,10 @@
 //! Discovery: which groups, versions, resources and verbs there are.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::resources::{Registry, Resource, api_version};
-
-const VERBS: &[&str] = &[
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
 
 /// `/api`.
 pub(crate) fn core() -> Value {
@@ -35,8 +26,8 @@ fn group_json(name: &str, versions: &[String]) -> Value {
 
 /// `/apis`.
 pub(crate) fn groups(registry: &Registry) -> Value {
-    let groups: Vec<Value> = registry
-        .groups()
+    let groups = registry.groups();
+    let groups: Vec<Value> = groups
         .iter()
         .map(|(name, versions)| group_json(name, versions))
         .collect();
@@ -52,53 +43,58 @@ pub(crate) fn group(registry: &Registry, name: &str) -> Option<Value> {
     Some(value)
 }
 
-fn verbs(resource: &Resource) -> Vec<&'static str> {
+fn verbs(resource: &Resource) -> &'static [&'static str] {
     if resource.stored {
-        VERBS.to_vec()
+        &[
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ]
     } else {
-        vec!["create"]
+        &["create"]
     }
 }
 
-/// What can be done with a subresource, and which kind it speaks, when that is not the resource's own.
-fn subresource(
-    resource: &Resource,
-    name: &str,
-) -> (
-    Vec<&'static str>,
-    Option<(&'static str, &'static str, &'static str)>,
-) {
+/// Group, version and kind of what a subresource speaks.
+type Kind = (&'static str, &'static str, &'static str);
+
+/// What can be done with a subresource, and which kind it speaks when that is not the resource's own.
+fn subresource(name: &str) -> (&'static [&'static str], Option<Kind>) {
     match name {
-        "scale" => (
-            vec!["get", "patch", "update"],
-            Some(("autoscaling", "v1", "Scale")),
-        ),
-        "eviction" => (vec!["create"], Some(("policy", "v1", "Eviction"))),
-        "binding" => (vec!["create"], Some(("", "v1", "Binding"))),
-        "token" => (
-            vec!["create"],
-            Some(("authentication.k8s.io", "v1", "TokenRequest")),
-        ),
-        "log" => (vec!["get"], None),
-        "exec" => (vec!["create", "get"], Some(("", "v1", "PodExecOptions"))),
-        "attach" => (vec!["create", "get"], Some(("", "v1", "PodAttachOptions"))),
-        "portforward" => (vec!["create", "get"], Some(("", "v1", "PodPortForwardOptions"))),
-        "finalize" => (vec!["update"], None),
-        _ => {
-            let _ = resource;
-            (vec!["get", "patch", "update"], None)
+        "scale" => (&["get", "patch", "update"], Some(("autoscaling", "v1", "Scale"))),
+        "eviction" => (&["create"], Some(("policy", "v1", "Eviction"))),
+        "binding" => (&["create"], Some(("", "v1", "Binding"))),
+        "token" => (&["create"], Some(("authentication.k8s.io", "v1", "TokenRequest"))),
+        "log" => (&["get"], None),
+        "exec" => (&["create", "get"], Some(("", "v1", "PodExecOptions"))),
+        "attach" => (&["create", "get"], Some(("", "v1", "PodAttachOptions"))),
+        "portforward" => (&["create", "get"], Some(("", "v1", "PodPortForwardOptions"))),
+        "finalize" => (&["update"], None),
+        _ => (&["get", "patch", "update"], None),
+    }
+}
+
+fn of_version(registry: &Registry, group: &str, version: &str) -> Vec<Arc<Resource>> {
+    let mut resources = registry.all();
+    resources.retain(|resource| resource.group == group && resource.serves(version));
+    resources
+}
+
+/// Adds what both forms of discovery say of a resource's names.
+fn add_names(entry: &mut Value, resource: &Resource) {
+    for (key, names) in [
+        ("shortNames", &resource.short_names),
+        ("categories", &resource.categories),
+    ] {
+        if !names.is_empty() {
+            entry[key] = names.clone().into();
         }
     }
-}
-
-fn of_version(registry: &Registry, group: &str, version: &str) -> Vec<std::sync::Arc<Resource>> {
-    registry
-        .all()
-        .into_iter()
-        .filter(|resource| {
-            resource.group == group && resource.versions.iter().any(|served| served == version)
-        })
-        .collect()
 }
 
 /// `/api/v1` and `/apis/GROUP/VERSION`.
@@ -113,22 +109,15 @@ pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Opti
             "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
             "kind": resource.kind, "verbs": verbs(&resource),
         });
-        if !resource.short_names.is_empty() {
-            entry["shortNames"] = resource.short_names.clone().into();
-        }
-        if !resource.categories.is_empty() {
-            entry["categories"] = resource.categories.clone().into();
-        }
+        add_names(&mut entry, &resource);
         list.push(entry);
         for name in &resource.subresources {
-            let (verbs, kind) = subresource(&resource, name);
+            let (verbs, kind) = subresource(name);
             let mut entry = json!({
                 "name": format!("{}/{name}", resource.plural), "singularName": "", "namespaced": resource.namespaced,
                 "kind": kind.map_or(resource.kind.as_str(), |(_, _, kind)| kind), "verbs": verbs,
             });
-            if let Some((group, version, _)) = kind
-                && !group.is_empty()
-            {
+            if let Some((group, version, _)) = kind.filter(|(group, _, _)| !group.is_empty()) {
                 entry["group"] = group.into();
                 entry["version"] = version.into();
             }
@@ -148,80 +137,61 @@ pub(crate) fn aggregated(registry: &Registry, core: bool) -> Value {
     } else {
         registry.groups()
     };
-    let items: Vec<Value> = groups
-        .iter()
-        .map(|(group, versions)| {
-            let versions: Vec<Value> = versions
+    let mut items = Vec::new();
+    for (group, versions) in &groups {
+        let mut metadata = Map::new();
+        if !group.is_empty() {
+            metadata.insert("name".into(), group.as_str().into());
+        }
+        let version = |version: &String| {
+            let resources = of_version(registry, group, version);
+            let resources: Vec<Value> = resources
                 .iter()
-                .map(|version| {
-                    let resources: Vec<Value> = of_version(registry, group, version)
-                        .iter()
-                        .map(|one| aggregated_resource(one, version))
-                        .collect();
-                    json!({ "version": version, "resources": resources, "freshness": "Current" })
-                })
+                .map(|one| aggregated_resource(one, version))
                 .collect();
-            let mut metadata = Map::new();
-            if !group.is_empty() {
-                metadata.insert("name".into(), group.as_str().into());
-            }
-            metadata.insert("creationTimestamp".into(), Value::Null);
-            json!({ "metadata": metadata, "versions": versions })
-        })
-        .collect();
+            json!({ "version": version, "resources": resources, "freshness": "Current" })
+        };
+        let versions: Vec<Value> = versions.iter().map(version).collect();
+        items.push(json!({ "metadata": metadata, "versions": versions }));
+    }
     json!({ "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items })
 }
 
 fn aggregated_resource(resource: &Resource, version: &str) -> Value {
-    let kind =
-        |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
-    let own = kind(&resource.group, version, &resource.kind);
+    let kind = |(group, version, kind): (&str, &str, &str)| json!({ "group": group, "version": version, "kind": kind });
+    let own = (resource.group.as_str(), version, resource.kind.as_str());
     let mut entry = json!({
-        "resource": resource.plural, "responseKind": own,
+        "resource": resource.plural, "responseKind": kind(own),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular, "verbs": verbs(resource),
     });
-    if !resource.short_names.is_empty() {
-        entry["shortNames"] = resource.short_names.clone().into();
-    }
-    if !resource.categories.is_empty() {
-        entry["categories"] = resource.categories.clone().into();
-    }
+    add_names(&mut entry, resource);
     if !resource.subresources.is_empty() {
-        let subresources: Vec<Value> = resource
-            .subresources
-            .iter()
-            .map(|name| {
-                let (verbs, response) = subresource(resource, name);
-                let response = response.map_or_else(
-                    || own.clone(),
-                    |(group, version, name)| kind(group, version, name),
-                );
-                json!({ "subresource": name, "responseKind": response, "verbs": verbs })
-            })
-            .collect();
-        entry["subresources"] = subresources.into();
+        let subresources = resource.subresources.iter().map(|name| {
+            let (verbs, spoken) = subresource(name);
+            json!({ "subresource": name, "responseKind": kind(spoken.unwrap_or(own)), "verbs": verbs })
+        });
+        entry["subresources"] = subresources.collect();
     }
     entry
 }
 
 /// `/`.
 pub(crate) fn paths(registry: &Registry) -> Value {
-    let mut paths = vec!["/api".to_owned(), "/api/v1".into(), "/apis".into()];
+    let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
     for (group, versions) in registry.groups() {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
-    paths.extend(
-        [
-            "/healthz",
-            "/livez",
-            "/openapi/v2",
-            "/openapi/v3",
-            "/readyz",
-            "/version",
-        ]
-        .map(str::to_owned),
-    );
+    let own = [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ];
+    paths.extend(own.map(str::to_owned));
     json!({ "paths": paths })
 }

@@ -369,37 +369,7 @@ fn prune_value(
             }
             value.is_string()
         }
-        Type::List(inner) => {
-            let Value::Array(list) = value else {
-                return Err(wrong(owner, path, value, &go_type(kind)));
-            };
-            let length = path.len();
-            for (index, element) in list.iter_mut().enumerate() {
-                path.push_str(&format!("[{index}]"));
-                let done = prune_value(inner, owner, element, path, unknown);
-                path.truncate(length);
-                done?;
-            }
-            true
-        }
-        Type::Map(inner) => {
-            let Value::Object(map) = value else {
-                return Err(wrong(owner, path, value, &go_type(kind)));
-            };
-            let length = path.len();
-            let null_is_empty = matches!(**inner, Type::String);
-            for (key, element) in map.iter_mut() {
-                if element.is_null() && null_is_empty {
-                    *element = "".into();
-                }
-                path.push('.');
-                path.push_str(key);
-                let done = prune_value(inner, owner, element, path, unknown);
-                path.truncate(length);
-                done?;
-            }
-            true
-        }
+        Type::List(_) | Type::Map(_) => return prune_elements(kind, owner, value, path, unknown),
         Type::Named(name) => match lookup(name) {
             Some(schema) => {
                 prune_struct(schema, value, path, unknown)?;
@@ -412,6 +382,37 @@ fn prune_value(
         Ok(())
     } else {
         Err(wrong(owner, path, value, &go_type(kind)))
+    }
+}
+
+/// Prunes the elements of a list or the values of a map.
+fn prune_elements(
+    kind: &Type,
+    owner: &str,
+    value: &mut Value,
+    path: &mut String,
+    unknown: &mut Vec<String>,
+) -> Result<(), TypeError> {
+    let length = path.len();
+    let mut prune = |inner: &Type, place: String, element: &mut Value| {
+        path.push_str(&place);
+        let done = prune_value(inner, owner, element, path, unknown);
+        path.truncate(length);
+        done
+    };
+    match (kind, value) {
+        (Type::List(inner), Value::Array(list)) => {
+            let mut elements = list.iter_mut().enumerate();
+            elements.try_for_each(|(index, element)| prune(inner, format!("[{index}]"), element))
+        }
+        (Type::Map(inner), Value::Object(map)) => map.iter_mut().try_for_each(|(key, element)| {
+            // In maps of text, null is the empty text.
+            if element.is_null() && **inner == Type::String {
+                *element = "".into();
+            }
+            prune(inner, format!(".{key}"), element)
+        }),
+        (kind, value) => Err(wrong(owner, path, value, &go_type(kind))),
     }
 }
 

@@ -40,44 +40,8 @@ fn merge_map(
     target: &mut Map<String, Value>,
     patch: &Map<String, Value>,
 ) -> Result<(), String> {
-    match patch.get(PATCH).map(Value::as_str) {
-        None | Some(Some("merge")) => {}
-        Some(Some("replace")) => {
-            *target = patch
-                .iter()
-                .filter(|(key, _)| *key != PATCH)
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect();
-            return Ok(());
-        }
-        Some(Some("delete")) => {
-            target.clear();
-            return Ok(());
-        }
-        Some(other) => {
-            return Err(format!(
-                "unknown patch type {:?} found in: {patch:?}",
-                other.unwrap_or_default()
-            ));
-        }
-    }
-    // Before merging, so that a key which is retained and patched is patched.
-    if let Some(keys) = patch.get(RETAIN) {
-        let keys: HashSet<&str> = keys
-            .as_array()
-            .ok_or("$retainKeys must be a list")?
-            .iter()
-            .filter_map(Value::as_str)
-            .collect();
-        target.retain(|key, _| keys.contains(key.as_str()));
-    }
-    for (key, value) in patch {
-        if let Some(field) = key.strip_prefix(DELETE_FROM) {
-            let values = value.as_array().ok_or_else(|| format!("{key} must be a list"))?;
-            if let Some(Value::Array(list)) = target.get_mut(field) {
-                list.retain(|one| !values.contains(one));
-            }
-        }
+    if follow_directives(target, patch)? {
+        return Ok(());
     }
     for (key, value) in patch {
         if key == PATCH || key == RETAIN || key.starts_with(DELETE_FROM) || key.starts_with(ORDER) {
@@ -115,14 +79,54 @@ fn merge_map(
             }
         }
     }
-    // An order without a list to merge still orders.
+    reorder(shape, target, patch);
+    Ok(())
+}
+
+/// Does what `$patch`, `$retainKeys` and `$deleteFromPrimitiveList` say; true when nothing is left to merge.
+fn follow_directives(target: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<bool, String> {
+    match patch.get(PATCH).map(Value::as_str) {
+        None | Some(Some("merge")) => {}
+        Some(Some("replace")) => {
+            *target = patch.clone();
+            target.shift_remove(PATCH);
+            return Ok(true);
+        }
+        Some(Some("delete")) => {
+            target.clear();
+            return Ok(true);
+        }
+        Some(other) => {
+            let other = other.unwrap_or_default();
+            return Err(format!("unknown patch type {other:?} found in: {patch:?}"));
+        }
+    }
+    // Before merging, so that a key which is retained and patched is patched.
+    if let Some(keys) = patch.get(RETAIN) {
+        let keys = keys.as_array().ok_or("$retainKeys must be a list")?;
+        let keys: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+        target.retain(|key, _| keys.contains(key.as_str()));
+    }
     for (key, value) in patch {
-        let Some(field) = key.strip_prefix(ORDER) else {
+        if let Some(field) = key.strip_prefix(DELETE_FROM) {
+            let values = value.as_array().ok_or_else(|| format!("{key} must be a list"))?;
+            if let Some(Value::Array(list)) = target.get_mut(field) {
+                list.retain(|one| !values.contains(one));
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// An order without a list to merge still orders.
+fn reorder(shape: Shape, target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (key, value) in patch {
+        let Some(field) = key
+            .strip_prefix(ORDER)
+            .filter(|field| !patch.contains_key(*field))
+        else {
             continue;
         };
-        if patch.contains_key(field) {
-            continue;
-        }
         let key = match shape.child(field) {
             Shape::Keyed(keys, _) => Some(keys[0]),
             _ => None,
@@ -132,7 +136,6 @@ fn merge_map(
             *list = ordered(std::mem::take(list), &server, order, key);
         }
     }
-    Ok(())
 }
 
 fn merge_list(

@@ -117,81 +117,20 @@ pub(super) fn answer(
     let Some(response) = value.get("response").filter(|response| response.is_object()) else {
         return Err(invalid("webhook response was absent".into()));
     };
-    let (wanted, got) = (
-        format!("admission.k8s.io/{review}, Kind=AdmissionReview"),
-        format!("{}, Kind={}", group_version(value.api_version()), value.kind()),
-    );
-    if review == "v1" {
-        if response.uid_field() != uid {
-            return Err(invalid(format!(
-                "expected response.uid={uid:?}, got {:?}",
-                response.uid_field()
-            )));
-        }
-        if wanted != got {
-            return Err(invalid(format!(
-                "expected webhook response of {wanted}, got {got}"
-            )));
-        }
-    } else if !response.uid_field().is_empty() && response.uid_field() != uid {
+    let own_uid = response.str_at(&["uid"]);
+    if own_uid != uid && (review == "v1" || !own_uid.is_empty()) {
+        return Err(invalid(format!("expected response.uid={uid:?}, got {own_uid:?}")));
+    }
+    let wanted = format!("admission.k8s.io/{review}, Kind=AdmissionReview");
+    let got = format!("{}, Kind={}", group_version(value.api_version()), value.kind());
+    if review == "v1" && wanted != got {
         return Err(invalid(format!(
-            "expected response.uid={uid:?}, got {:?}",
-            response.uid_field()
+            "expected webhook response of {wanted}, got {got}"
         )));
     }
-    let patch = match response.get("patch") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(text)) if text.is_empty() => None,
-        Some(Value::String(text)) => Some(
-            base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .map_err(|error| invalid(format!("response.patch is not base64: {error}")))?,
-        ),
-        // Go's decoder takes bytes as an array of numbers too; kube-rs writes them so.
-        Some(Value::Array(bytes)) => Some(
-            bytes
-                .iter()
-                .map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()))
-                .collect::<Option<Vec<u8>>>()
-                .ok_or_else(|| invalid("response.patch is not a list of bytes".into()))?,
-        )
-        .filter(|bytes| !bytes.is_empty()),
-        Some(_) => {
-            return Err(invalid(
-                "response.patch is neither base64 nor a list of bytes".into(),
-            ));
-        }
-    };
+    let patch = patch_of(response).map_err(invalid)?;
     let patch_type = response.get("patchType").and_then(Value::as_str);
-    if mutating {
-        match (&patch, patch_type) {
-            (Some(_), None) if review == "v1" => {
-                return Err(invalid(
-                    "webhook returned response.patch but not response.patchType".into(),
-                ));
-            }
-            (Some(_), Some("")) => {
-                return Err(invalid(
-                    "webhook returned invalid response.patchType of \"\"".into(),
-                ));
-            }
-            (None, Some(_)) if review == "v1" => {
-                return Err(invalid(
-                    "webhook returned response.patchType but not response.patch".into(),
-                ));
-            }
-            _ => {}
-        }
-    } else if review == "v1" {
-        if patch.is_some() {
-            return Err(invalid("validating webhook may not return response.patch".into()));
-        }
-        if patch_type.is_some() {
-            return Err(invalid(
-                "validating webhook may not return response.patchType".into(),
-            ));
-        }
-    }
+    check_patch(review == "v1", mutating, patch.is_some(), patch_type).map_err(|why| invalid(why.into()))?;
     let warnings = response
         .list_at(&["warnings"])
         .iter()
@@ -206,13 +145,33 @@ pub(super) fn answer(
     })
 }
 
-trait UidField {
-    fn uid_field(&self) -> &str;
+/// The bytes of the patch, when there is one.
+fn patch_of(response: &Value) -> Result<Option<Vec<u8>>, String> {
+    let patch = match response.get("patch") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::String(text)) => base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|error| format!("response.patch is not base64: {error}"))?,
+        // Go's decoder takes bytes as an array of numbers, too; kube-rs writes them so.
+        Some(Value::Array(bytes)) => bytes
+            .iter()
+            .map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()))
+            .collect::<Option<_>>()
+            .ok_or("response.patch is not a list of bytes")?,
+        Some(_) => return Err("response.patch is neither base64 nor a list of bytes".into()),
+    };
+    Ok(Some(patch).filter(|patch| !patch.is_empty()))
 }
 
-impl UidField for Value {
-    fn uid_field(&self) -> &str {
-        self.str_at(&["uid"])
+/// Whether a patch and its type go together. Version v1beta1 is less strict than v1.
+fn check_patch(v1: bool, mutating: bool, patch: bool, patch_type: Option<&str>) -> Result<(), &'static str> {
+    match (mutating, patch, patch_type) {
+        (true, true, None) if v1 => Err("webhook returned response.patch but not response.patchType"),
+        (true, true, Some("")) => Err("webhook returned invalid response.patchType of \"\""),
+        (true, false, Some(_)) if v1 => Err("webhook returned response.patchType but not response.patch"),
+        (false, true, _) if v1 => Err("validating webhook may not return response.patch"),
+        (false, false, Some(_)) if v1 => Err("validating webhook may not return response.patchType"),
+        _ => Ok(()),
     }
 }
 
