@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::support::{Caller, Cluster, ROLE, ROLE_KEY, UID, patched, pod, review, tls_client, variable};
+use super::support::{
+    Caller, Cluster, ROLE, ROLE_KEY, UID, metric, patched, pod, review, tls_client, variable,
+};
 
 const JSON: Option<&str> = Some("application/json");
 
@@ -299,6 +301,32 @@ async fn warnings_tell_the_user_what_is_wrong_with_the_annotations() {
     ] {
         assert!(page.contains(line), "{line} in\n{page}");
     }
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_with_too_many_containers_is_admitted_unchanged_with_a_warning() {
+    let cluster = Cluster::start().await;
+    cluster
+        .service_account("default", "app", &[(ROLE_KEY, ROLE)])
+        .await;
+    let (server, caller) = cluster.server().await;
+    let pod_of = |count: usize| {
+        let mut pod = pod("app");
+        pod["spec"]["containers"] = vec![json!({"name": "app"}); count].into();
+        pod
+    };
+    let response = caller.review(review("default", &pod_of(1_000))).await.unwrap();
+    assert!(response["patch"].is_string());
+    for count in [1_001, 45_000] {
+        let response = caller.review(review("default", &pod_of(count))).await.unwrap();
+        assert_eq!(response["allowed"], true);
+        assert!(response["patch"].is_null());
+        let warning = response["warnings"][0].as_str().unwrap();
+        assert!(warning.contains("more than 1000 containers"), "{warning}");
+    }
+    let too_large = metric(&server, "irsa_webhook_admissions_total{reason=\"too_large\"}");
+    assert_eq!(too_large, 2.0);
     server.shutdown().await;
 }
 

@@ -168,6 +168,9 @@ pub struct NamespaceAnnotations {
     pub warnings: Vec<Warning>,
 }
 
+/// The most names of a list that are kept.
+const MAX_NAMES: usize = 1_000;
+
 /// A list of container names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names(Vec<Box<str>>);
@@ -191,7 +194,8 @@ impl Names {
             } else {
                 name.into_boxed_str()
             };
-            if !trim || !name.is_empty() {
+            // No pod that is changed has more containers; a longer list would only take memory.
+            if (!trim || !name.is_empty()) && names.len() < MAX_NAMES {
                 names.push(name);
             }
             match after.as_bytes().first() {

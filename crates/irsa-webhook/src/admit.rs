@@ -44,6 +44,9 @@ pub struct Admission {
     log: Sampled,
 }
 
+/// The largest patch, in bytes: an object of more than 1.5 MiB cannot be stored in etcd.
+const MAX_PATCH: usize = 3 << 19;
+
 /// What was decided about one pod.
 #[derive(Debug)]
 struct Decision {
@@ -100,6 +103,11 @@ impl Admission {
         let request = &review.request;
         let decision = match &request.object {
             Some(pod) if request.creates_pod() => self.decide(request, pod).await?,
+            None if request.oversized && request.creates_pod() => self.too_large(
+                request,
+                "",
+                &format!("it has more than {} containers", review::MAX_CONTAINERS),
+            ),
             _ => Decision::untouched(Reason::NotPodCreation),
         };
         self.metrics.admission(decision.reason, begun.elapsed());
@@ -209,6 +217,13 @@ impl Admission {
         settings: &Settings,
     ) -> Result<Decision, review::Error> {
         let outcome = pod.patch(identity, settings, self.random()).map_err(unreadable)?;
+        if outcome.patch.len() > MAX_PATCH {
+            let why = format!(
+                "its patch would have {} bytes, more than a cluster can store",
+                outcome.patch.len()
+            );
+            return Ok(self.too_large(request, pod.name(), &why));
+        }
         self.metrics.pod(identity.method.as_str());
         let reason = match outcome.unchanged {
             None => Reason::Mutated,
@@ -247,6 +262,26 @@ impl Admission {
             warnings,
             audit,
         })
+    }
+
+    /// The pod is not changed, because that would take too much memory and the API server could not store the result.
+    fn too_large(&self, request: &Request<'_>, pod: &str, why: &str) -> Decision {
+        let reason = Reason::TooLarge;
+        let namespace = &*request.namespace;
+        self.log.warn(|more| {
+            tracing::warn!(
+                namespace,
+                pod,
+                reason = reason.as_str(),
+                more,
+                "pod not mutated: {why}"
+            );
+        });
+        self.metrics.warning("too_large");
+        Decision {
+            warnings: vec![format!("the pod is not given an identity: {why}")],
+            ..Decision::untouched(reason)
+        }
     }
 
     /// The service account is not known, so nobody can say whether it asks for an identity.

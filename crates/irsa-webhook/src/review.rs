@@ -9,11 +9,16 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use irsa_core::pod::Pod;
+use irsa_core::text::Foreign;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
 /// The versions understood; an answer has that of its request.
 const VERSIONS: [&str; 2] = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"];
+
+/// The most containers of a pod that is changed: reading and patching one takes some hundred times the memory of an
+/// empty container in the request.
+pub const MAX_CONTAINERS: usize = 1_000;
 
 /// Warnings together longer than this are cut off by the API server.
 const MAX_WARNING_BYTES: usize = 4_096;
@@ -70,9 +75,12 @@ pub struct Request<'a> {
     /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     #[serde(borrow, default)]
     pub operation: Cow<'a, str>,
-    /// The pod; none when something is deleted or the object is no pod.
+    /// The pod; none when something is deleted, the object is not a pod, or the pod is oversized.
     #[serde(borrow, default)]
     pub object: Option<Pod<'a>>,
+    /// Whether the pod has more than [`MAX_CONTAINERS`] containers, so that it was not read.
+    #[serde(skip)]
+    pub oversized: bool,
 }
 
 /// A kind.
@@ -117,15 +125,23 @@ impl<'a> Review<'a> {
     /// # Errors
     /// A body that is no review, or one of a version that is not understood.
     pub fn parse(body: &'a [u8]) -> Result<Self, Error> {
+        if has_too_many_containers(body) {
+            let other: Other<'a> = serde_json::from_slice(body)?;
+            return Self::of(other.without_object(true)?);
+        }
         let envelope: Envelope<'a> = match serde_json::from_slice(body) {
             Ok(envelope) => envelope,
             // The object of a review of another kind need not look like a pod: read once more without it.
             Err(error) if error.is_data() => {
                 let other: Other<'a> = serde_json::from_slice(body).map_err(|_same| Error::Json(error))?;
-                other.into_envelope()?
+                other.without_object(false)?
             }
             Err(error) => return Err(error.into()),
         };
+        Self::of(envelope)
+    }
+
+    fn of(envelope: Envelope<'a>) -> Result<Self, Error> {
         if envelope.kind != "AdmissionReview" {
             return Err(Error::Kind(shown(&envelope.kind)));
         }
@@ -138,9 +154,74 @@ impl<'a> Review<'a> {
     }
 }
 
-/// Text of a stranger, fit for a message.
+/// Text of a stranger, short and safe to show.
 fn shown(text: &str) -> String {
-    text.chars().take(80).collect()
+    Foreign(text.chars().take(80).collect::<String>()).to_string()
+}
+
+/// Counts containers without keeping them. A body that has no more objects than [`MAX_CONTAINERS`] is not looked at
+/// twice, which is nearly every one.
+fn has_too_many_containers(body: &[u8]) -> bool {
+    #[derive(Default, Deserialize)]
+    struct Review {
+        #[serde(default)]
+        request: Option<Request>,
+    }
+    #[derive(Deserialize)]
+    struct Request {
+        #[serde(default)]
+        object: Option<Object>,
+    }
+    #[derive(Deserialize)]
+    struct Object {
+        #[serde(default)]
+        spec: Option<Spec>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Spec {
+        #[serde(default)]
+        init_containers: Option<Count>,
+        #[serde(default)]
+        containers: Option<Count>,
+    }
+
+    if body.iter().filter(|byte| **byte == b'{').count() <= MAX_CONTAINERS {
+        return false;
+    }
+    // What cannot be read here cannot be read as a review either.
+    let spec = serde_json::from_slice::<Review>(body)
+        .ok()
+        .and_then(|review| review.request?.object?.spec);
+    let count = |list: Option<Count>| list.map_or(0, |Count(count)| count);
+    spec.is_some_and(|spec| count(spec.init_containers) + count(spec.containers) > MAX_CONTAINERS)
+}
+
+/// How many entries a list has.
+struct Count(usize);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CountVisitor;
+
+        impl<'de> serde::de::Visitor<'de> for CountVisitor {
+            type Value = Count;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
+                let mut count = 0;
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Count(count))
+            }
+        }
+
+        deserializer.deserialize_seq(CountVisitor)
+    }
 }
 
 /// A review whose object is not read.
@@ -182,8 +263,9 @@ impl<'de> Deserialize<'de> for Anything {
 }
 
 impl<'a> Other<'a> {
-    /// Only for requests that are not the creation of a pod; a pod that cannot be read stays an error.
-    fn into_envelope(self) -> Result<Envelope<'a>, Error> {
+    /// Only for requests that are not the creation of a pod, and for oversized pods; another pod that cannot be read
+    /// stays an error.
+    fn without_object(self, oversized: bool) -> Result<Envelope<'a>, Error> {
         let Self {
             api_version,
             kind,
@@ -206,8 +288,9 @@ impl<'a> Other<'a> {
                     namespace,
                     operation,
                     object: None,
+                    oversized,
                 };
-                if request.creates_pod() {
+                if request.creates_pod() && !oversized {
                     return Err(Error::Json(serde::de::Error::custom(
                         "its object is not a pod that can be read",
                     )));

@@ -156,8 +156,14 @@ impl Reader<'_> {
     }
 
     fn entry(&mut self, key: &str, value: Value) -> Option<Entry> {
+        let upstream = self.settings.compat.is_upstream();
         let names = key
             .split_once('/')
+            // The Go webhook takes the first two parts of a key that has more.
+            .map(|(namespace, rest)| match rest.split_once('/') {
+                Some((name, _)) if upstream => (namespace, name),
+                _ => (namespace, rest),
+            })
             .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty() && !name.contains('/'));
         let Some((namespace, service_account)) = names else {
             self.warn(key, "", Problem::EntryKey);
@@ -273,4 +279,19 @@ fn matches(pattern: &str, text: &str) -> bool {
         }
     }
     pattern[p..].iter().all(|&c| c == b'*')
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_key_with_two_slashes_the_go_webhook_takes_the_first_two_parts() {
+        let text = r#"{"a/x/y": {"RoleARN": "arn:aws:iam::111122223333:role/app"}}"#;
+        let own = ConfigMap::parse(text, &Settings::default()).unwrap();
+        assert_eq!((own.find("a", "x"), own.warnings().len()), (None, 1));
+        let upstream = ConfigMap::parse(text, &Settings::default().upstream()).unwrap();
+        assert!(upstream.find("a", "x").is_some());
+    }
 }

@@ -25,6 +25,8 @@ pub enum Reason {
     Unusable,
     /// Its annotations or its label exclude the pod, or every container of it.
     Skipped,
+    /// The pod has too many containers, or its patch would be too large.
+    TooLarge,
     /// The request is not the creation of a pod.
     NotPodCreation,
     /// The request could not be read.
@@ -33,7 +35,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, for the metric's first values.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Mutated,
         Self::Complete,
         Self::NotAsked,
@@ -43,6 +45,7 @@ impl Reason {
         Self::LookupOff,
         Self::Unusable,
         Self::Skipped,
+        Self::TooLarge,
         Self::NotPodCreation,
         Self::Malformed,
     ];
@@ -60,6 +63,7 @@ impl Reason {
             Self::LookupOff => "lookup_off",
             Self::Unusable => "unusable",
             Self::Skipped => "skipped",
+            Self::TooLarge => "too_large",
             Self::NotPodCreation => "not_pod_creation",
             Self::Malformed => "malformed",
         }

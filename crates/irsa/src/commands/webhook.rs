@@ -15,7 +15,10 @@ use crate::output::Output;
 
 pub(crate) use flags::Args;
 
-pub(crate) async fn run(args: Args, _output: &Output) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode> {
+    if args.version {
+        return super::version::run(&super::version::Args {}, output);
+    }
     args.log.install()?;
     // Everything behind the command's own name; what is not a flag of the rules is skipped.
     let arguments: Vec<String> = std::env::args_os()
@@ -121,6 +124,55 @@ mod tests {
         assert_eq!(&*config.settings.audience, "amazonaws.com");
         assert_eq!(config.config_map_namespace.as_deref(), Some("kube-system"));
         assert!(matches!(config.certificates, Certificates::Files(_)));
+    }
+
+    #[tokio::test]
+    async fn numbers_and_repeated_flags_are_read_as_go_reads_them() {
+        let config = config(&[
+            "--port=0x1bb",
+            "--metrics-port=1_0000",
+            "--token-expiration=0o1750",
+            "--namespace=first",
+            "--watch-config-map",
+            "--namespace",
+            "second",
+            "--watch-config-map=false",
+            "--legacy_stderr_threshold_behavior",
+            "--alsologtostderrthreshold=2",
+            "-v=-1",
+        ])
+        .await
+        .unwrap();
+        assert_eq!(config.listen.port(), 443);
+        assert_eq!(config.metrics_listen.unwrap().port(), 10_000);
+        assert_eq!(config.settings.token_expiration, 1000);
+        assert_eq!(config.config_map_namespace, None);
+        let Certificates::Managed(managed) = &config.certificates else {
+            panic!("not managed")
+        };
+        assert_eq!(managed.namespace, "second");
+    }
+
+    #[test]
+    fn no_variable_can_be_one_that_kubernetes_sets_for_a_service() {
+        let command = <Line as clap::CommandFactory>::command();
+        let mut count = 0;
+        for variable in command.get_arguments().filter_map(|argument| argument.get_env()) {
+            let variable = variable.to_str().unwrap();
+            count += 1;
+            // NAME_SERVICE_HOST, NAME_SERVICE_PORT, NAME_SERVICE_PORT_WEB, NAME_PORT, NAME_PORT_443_TCP and so on.
+            let number = variable
+                .rsplit_once("_PORT_")
+                .is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()));
+            assert!(
+                !variable.ends_with("_PORT")
+                    && !variable.ends_with("_SERVICE_HOST")
+                    && !variable.contains("_SERVICE_PORT")
+                    && !number,
+                "{variable} could be set by a Service"
+            );
+        }
+        assert!(count > 40, "{count}");
     }
 
     #[tokio::test]

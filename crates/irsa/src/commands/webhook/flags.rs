@@ -22,8 +22,14 @@ use super::{go, klog};
 ///
 /// A drop-in for aws/amazon-eks-pod-identity-webhook: the same flags, annotations, paths and metrics. See docs/webhook.md
 /// for what differs and why.
+///
+/// A flag that is given more than once has its last value, as in Go.
 #[derive(clap::Args, Debug)]
+#[command(args_override_self = true)]
 pub(crate) struct Args {
+    /// Print the version and exit
+    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    pub(super) version: bool,
     #[command(flatten)]
     pub(super) log: klog::Logging,
     #[command(flatten)]
@@ -38,10 +44,11 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Server and Kubernetes API")]
 pub(crate) struct Server {
     /// Port to listen on
-    #[arg(long, default_value_t = 443, env = "IRSA_WEBHOOK_PORT")]
+    // Not IRSA_WEBHOOK_PORT: Kubernetes sets that for a Service named irsa-webhook.
+    #[arg(long, value_parser = go::port, default_value = "443", env = "IRSA_WEBHOOK_PORT_NUMBER")]
     port: u16,
     /// Port to listen on for metrics (http)
-    #[arg(long, default_value_t = 9999, env = "IRSA_WEBHOOK_METRICS_PORT")]
+    #[arg(long, value_parser = go::port, default_value = "9999", env = "IRSA_WEBHOOK_METRICS_PORT_NUMBER")]
     metrics_port: u16,
     /// Address to listen on for both ports; all addresses when left out
     #[arg(long, value_name = "ADDRESS", env = "IRSA_WEBHOOK_BIND_ADDRESS")]
@@ -176,6 +183,7 @@ impl Args {
         variable: impl FnMut(&str) -> Option<String>,
     ) -> anyhow::Result<Config> {
         let Self {
+            version: _,
             log: _,
             server,
             lookup,

@@ -27,10 +27,12 @@ pub(crate) struct Logging {
         short = 'v',
         long = "v",
         value_name = "LEVEL",
-        default_value_t = 0,
+        default_value = "0",
+        value_parser = go::integer,
+        allow_negative_numbers = true,
         env = "IRSA_WEBHOOK_V"
     )]
-    pub(super) v: u8,
+    pub(super) v: i64,
     /// The form of the log lines on standard error
     #[arg(long, value_enum, default_value = "text", env = "IRSA_WEBHOOK_LOG_FORMAT")]
     pub(super) log_format: LogFormat,
@@ -57,11 +59,17 @@ pub(crate) struct Logging {
     #[arg(long = "one_output", value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide = true)]
     _one_output: bool,
     /// Of klog's files only
-    #[arg(long = "log_file_max_size", default_value_t = 1800, hide = true)]
-    _log_file_max_size: u64,
+    #[arg(long = "log_file_max_size", default_value = "1800", value_parser = go::integer, hide = true)]
+    _log_file_max_size: i64,
     /// Of klog's files only
     #[arg(long = "stderrthreshold", default_value = "2", hide = true)]
     _stderrthreshold: String,
+    /// Of klog's files only
+    #[arg(long = "alsologtostderrthreshold", default_value = "", hide = true)]
+    _alsologtostderrthreshold: String,
+    /// Of klog's files only
+    #[arg(long = "legacy_stderr_threshold_behavior", value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", hide = true)]
+    _legacy_stderr_threshold_behavior: bool,
     /// Refused unless empty
     #[arg(long = "log_dir", default_value = "", hide = true)]
     log_dir: String,
@@ -112,7 +120,7 @@ impl Logging {
         }
         // klog's levels: 3 tells each mutated pod, 4 requests and what was ignored, 5 the cache.
         let directives = match self.v {
-            0..=2 => "info",
+            ..=2 => "info",
             3 => "info,irsa_webhook=debug",
             4 => "info,irsa_webhook=debug,kube_client=debug",
             5..=7 => "debug,irsa_webhook=trace",
@@ -152,6 +160,7 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
+    #[command(args_override_self = true)]
     struct Line {
         #[command(flatten)]
         args: Logging,
@@ -186,7 +195,30 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_honoured_is_refused_with_a_sentence() {
+    fn levels_and_numbers_are_read_as_go_reads_them_and_the_last_one_counts() {
+        for (words, level) in [
+            (&["-v=-1"] as &[_], -1),
+            (&["-v", "-1"], -1),
+            (&["--v=0x3"], 3),
+            (&["-v=2", "-v=4"], 4),
+            (&["--v=1", "-v", "0b11"], 3),
+        ] {
+            assert_eq!(parse(words).v, level, "{words:?}");
+        }
+        parse(&[
+            "--log_file_max_size=1_800",
+            "--legacy_stderr_threshold_behavior",
+            "--legacy_stderr_threshold_behavior=false",
+            "--alsologtostderrthreshold=2",
+            "--logtostderr=false",
+            "--logtostderr",
+        ])
+        .check()
+        .unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused() {
         for words in [
             &["--logtostderr=false"] as &[_],
             &["--log_dir=/var/log"],
