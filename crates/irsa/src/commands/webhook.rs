@@ -15,10 +15,7 @@ use crate::output::Output;
 
 pub(crate) use flags::Args;
 
-pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode> {
-    if args.version {
-        return super::version::run(&super::version::Args {}, output);
-    }
+pub(crate) async fn run(args: Args, _output: &Output) -> anyhow::Result<ExitCode> {
     args.log.install()?;
     // Everything behind the command's own name; what is not a flag of the rules is skipped.
     let arguments: Vec<String> = std::env::args_os()

@@ -27,9 +27,6 @@ use super::{go, klog};
 #[derive(clap::Args, Debug)]
 #[command(args_override_self = true)]
 pub(crate) struct Args {
-    /// Print the version and exit
-    #[arg(long, value_parser = go::boolean, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true)]
-    pub(super) version: bool,
     #[command(flatten)]
     pub(super) log: klog::Logging,
     #[command(flatten)]
@@ -183,7 +180,6 @@ impl Args {
         variable: impl FnMut(&str) -> Option<String>,
     ) -> anyhow::Result<Config> {
         let Self {
-            version: _,
             log: _,
             server,
             lookup,
