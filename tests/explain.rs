@@ -70,7 +70,21 @@ fn a_lone_region_variable_is_named() {
 #[test]
 fn an_explanation_is_also_a_document() {
     let output = run(&["explain", "-r", "us-west-2", "--sdk", "js-v2", "-o", "json"]);
-    insta::assert_snapshot!(transcript(&output));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["apiVersion"], "irsa/v1");
+    assert_eq!(document["kind"], "Explanation");
+    assert!(document.get("subject").is_none(), "no cluster was asked");
+    let container = &document["containers"][0];
+    assert_eq!(container["environment"]["AWS_REGION"], "us-west-2");
+    let endpoint = &container["endpoints"][0];
+    assert_eq!(endpoint["sdk"], "js-v2");
+    assert_eq!(endpoint["class"], "global");
+    assert_eq!(endpoint["host"], "sts.amazonaws.com");
+    assert_eq!(endpoint["signedCalls"]["verdict"], "accepted");
+    assert_eq!(
+        container["switching"][0]["regional"],
+        "sts.us-west-2.amazonaws.com"
+    );
 }
 
 #[test]

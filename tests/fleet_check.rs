@@ -47,7 +47,15 @@ fn check_reads_files_folders_and_pipes_and_answers_in_every_format() {
         &manifests(),
     );
     assert_eq!(yaml.code, Some(0));
-    transcript!("check_yaml", yaml);
+    for part in [
+        "# NAMESPACE/deployment/web",
+        "name: AWS_STS_REGIONAL_ENDPOINTS",
+        "value: regional",
+        "mountPath: /var/run/secrets/eks.amazonaws.com/serviceaccount",
+    ] {
+        let part = part.replace("NAMESPACE", "default");
+        assert!(yaml.stdout.contains(&part), "{part}: {}", yaml.text());
+    }
     let sarif = stage.run("check -f k8s -o sarif").json();
     assert_eq!(sarif["version"], "2.1.0");
     assert!(
@@ -123,6 +131,16 @@ fn check_says_where_the_input_is_wrong() {
     let run = stage.run("check -f nowhere.yaml");
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("nowhere.yaml"), "{}", run.text());
+    // The other documents and files are checked nevertheless.
+    std::fs::write(
+        stage.folder.path().join("k8s/bad.yaml"),
+        "kind: Pod\nmetadata: [\n",
+    )
+    .unwrap();
+    let run = stage.run("check -f k8s --region us-west-2");
+    assert_eq!(run.code, Some(2), "{}", run.text());
+    assert!(run.stderr.contains("k8s/bad.yaml:"), "{}", run.text());
+    assert!(run.stdout.contains("invalid-value"), "{}", run.text());
     let run = stage.run_with("check -f -", "\n# nothing\n");
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("no Kubernetes object"), "{}", run.text());
@@ -141,4 +159,19 @@ fn check_says_when_there_is_nothing_to_check() {
     );
     let run = stage.run("check -f k8s/app.yaml --region us-west-2");
     assert!(!run.stderr.contains("nothing to check"), "{}", run.text());
+}
+
+#[test]
+fn check_builds_a_kustomization() {
+    let stage = stage();
+    std::fs::write(
+        stage.folder.path().join("k8s/kustomization.yaml"),
+        "resources: [app.yaml]\nnamespace: prod\n",
+    )
+    .unwrap();
+    let run = stage.run("check -k k8s --region us-west-2 -o json --fail-on never");
+    assert_eq!(run.code, Some(0), "{}", run.text());
+    assert_eq!(run.json()["workloads"][0]["namespace"], "prod");
+    let run = stage.run("check -k nowhere");
+    assert_eq!(run.code, Some(2), "{}", run.text());
 }

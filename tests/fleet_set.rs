@@ -132,7 +132,8 @@ fn set_selects_by_label_file_and_namespace_and_names_what_is_missing() {
         stage.account(name, None);
     }
     stage.k("label serviceaccount a team=x");
-    let run = stage.run("set regional -n NAMESPACE -l team=x --yes -o json --undo-file 1.json");
+    let run =
+        stage.run("set regional -n NAMESPACE --account-selector team=x --yes -o json --undo-file 1.json");
     let json = run.json();
     assert_eq!(json["changes"].as_array().unwrap().len(), 1);
     assert_eq!(json["changes"][0]["name"], "a");

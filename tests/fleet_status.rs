@@ -58,6 +58,26 @@ spec:
     assert_eq!(summary["carries"]["global"], 1);
     assert_eq!(summary["carries"]["regional"], 2);
 
+    let names = stage.run("status -n NAMESPACE -o jsonpath={.clusters[*].serviceAccounts[*].name}");
+    assert_eq!(names.stdout, "broken skipped web\n");
+    let columns = stage
+        .run("status -n NAMESPACE --no-headers -o custom-columns=NAME:.name,PODS:.pods,SAYS:.annotation");
+    assert_eq!(
+        columns.stdout,
+        "broken    1   <none>\nskipped   1   true\nweb       2   true\n"
+    );
+    let rows = stage.run("status -n NAMESPACE --no-headers");
+    assert_eq!(rows.stdout.lines().count(), 3, "{}", rows.text());
+    let run = stage.run("status -n NAMESPACE --finding stale-pods");
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("unmutated-pod"), "{}", run.text());
+    let run = stage.run("status -n NAMESPACE --as somebody --as-group readers");
+    assert_eq!(run.code, Some(0), "{}", run.text());
+    let run = stage.run("status -n NAMESPACE --server https://127.0.0.1:1");
+    assert_eq!(run.code, Some(2), "{}", run.text());
+    let run = stage.run("status -n NAMESPACE --user nobody");
+    assert_eq!(run.code, Some(2), "{}", run.text());
+
     for (fail_on, code) in [("never", 0), ("error", 1), ("invalid-value", 1), ("stale-pod", 0)] {
         let run = stage.run(&format!("status -n NAMESPACE --fail-on {fail_on}"));
         assert_eq!(run.code, Some(code), "{}", run.text());

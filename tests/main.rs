@@ -1,5 +1,12 @@
 //! The whole, from outside: the built `irsa`, real kubectl, real SDKs. One binary, one module a topic.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod audit;
 mod command;
@@ -10,6 +17,7 @@ mod fleet_rollout;
 mod fleet_set;
 mod fleet_stage;
 mod fleet_status;
+mod hostile;
 mod install;
 mod kube_client;
 mod lab_run;

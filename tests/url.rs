@@ -105,7 +105,15 @@ fn secrets_are_shown_only_when_asked_for() {
 #[test]
 fn one_url_is_one_document_and_a_stream_is_a_list() {
     let one = run(&["url", "inspect", "--at", AT, "-o", "json", REGIONAL]);
-    insta::assert_snapshot!(String::from_utf8_lossy(&one.stdout));
+    let document: serde_json::Value = serde_json::from_slice(&one.stdout).unwrap();
+    assert_eq!(document["kind"], "PresignedUrl");
+    assert_eq!(document["form"], "regional");
+    assert_eq!(document["signature"]["scope"]["region"], "us-west-2");
+    assert_eq!(document["validity"]["secondsLeft"], 3570);
+    let secrets = document["parameters"].as_array().unwrap().iter();
+    let secrets: Vec<_> = secrets.filter(|parameter| parameter["secret"] == true).collect();
+    assert_eq!(secrets.len(), 2);
+    assert!(secrets.iter().all(|secret| secret.get("value").is_none()));
 
     let lines = format!("{REGIONAL}\n\n\"{}\"\n", REGIONAL.replace("=3600", "=10"));
     let several = run_with_stdin(&["url", "inspect", "--at", AT, "-o", "json", "-"], &lines);
@@ -115,6 +123,16 @@ fn one_url_is_one_document_and_a_stream_is_a_list() {
     assert_eq!(list["items"].as_array().unwrap().len(), 2);
     assert_eq!(list["items"][0]["consistent"], true);
     assert_eq!(list["items"][1]["problems"][0]["message"], "Request has expired");
+}
+
+#[test]
+fn a_bad_url_in_a_stream_is_reported_and_the_others_are_read() {
+    let lines = format!("hello\n{REGIONAL}\n");
+    let output = run_with_stdin(&["url", "inspect", "--at", AT, "-o", "json", "-"], &lines);
+    assert_eq!(output.status.code(), Some(2));
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read `hello`"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Prints the resident memory of this process (Linux) after each tenth of the cycles. A cycle creates a pod, waits until
 //! it runs, and deletes it.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! Starts an embedded cluster and leaves it up: `cargo run -p irsa-apiserver --example serve -- /tmp/kubeconfig`.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
 

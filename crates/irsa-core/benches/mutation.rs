@@ -3,7 +3,13 @@
 //! `cargo bench -p irsa-core --bench mutation`. Reported: reading the pod out of its review, the patch alone, and
 //! both; beside them serde_json reading the same bytes into a `Value`, which is what a mutation on whole objects would
 //! begin with.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
 
 use std::hint::black_box;
 

@@ -34,7 +34,8 @@ variables! {
     COLUMNS, "all commands", "width to which tables and text are laid out; the terminal's if unset";
     HOME, "commands on a cluster", "where `.kube/config` is looked for if neither `--kubeconfig` nor `KUBECONFIG` is set";
     HTTPS_PROXY, "commands on a cluster, `irsa webhook`",
-        "proxy through which the API server is reached if the kubeconfig names none; not supported, so that it has to be unset for the API server's address";
+        "proxies to the API server are not supported: commands fail if this is set";
+    IRSA_COMPLETE, "the scripts of `irsa completion`", "shell that asks for completions; set by those scripts only";
     IRSA_LAB_DIR, "`irsa lab`", "folder of the lab; as `--state-dir`";
     IRSA_POLL_INTERVAL_MS, "`irsa rollout`", "milliseconds between two looks at a workload; 1000 if unset";
     KUBECONFIG, "commands on a cluster, `irsa webhook`", "kubeconfig files, separated by colons; `--kubeconfig` wins";

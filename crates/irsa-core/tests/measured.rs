@@ -2,7 +2,14 @@
 //! config file, options in code, and the result of each release. Every cell that differs must be in `ACCEPTED`, with
 //! its reason.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs
+)]
 
 use std::collections::BTreeMap;
 

@@ -428,7 +428,10 @@ spec:
 "#;
 
     fn checked(text: &str) -> (Report, Vec<Document>) {
-        let documents = manifests::parse("app.yaml", text).unwrap();
+        let mut input = manifests::Input::default();
+        input.add_text("app.yaml", text);
+        assert!(input.errors.is_empty(), "{:?}", input.errors);
+        let documents = input.documents;
         let options = Options {
             settings: irsa_core::settings::Settings {
                 region: Some("us-west-2".into()),

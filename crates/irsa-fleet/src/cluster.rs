@@ -27,6 +27,16 @@ pub struct ConnectOptions {
     pub context: Option<String>,
     /// How long one request may take, from connecting to the last byte of the answer; no limit if none or zero.
     pub timeout: Option<Duration>,
+    /// Name of a cluster of the kubeconfig, instead of the context's.
+    pub cluster: Option<String>,
+    /// Name of a user of the kubeconfig, instead of the context's.
+    pub user: Option<String>,
+    /// URL of the API server, instead of the cluster's.
+    pub server: Option<String>,
+    /// The user to act as.
+    pub impersonate: Option<String>,
+    /// The groups to act as, together with `impersonate`.
+    pub groups: Vec<String>,
 }
 
 /// A failed request, or one that the API server refused.
@@ -263,10 +273,14 @@ impl Cluster {
                     .or_else(|| kubeconfig.current_context.clone())
                     .filter(|name| !name.is_empty());
                 check_context(&kubeconfig, context.as_deref())?;
-                let user = user_of(&kubeconfig, context.as_deref());
+                let user = options
+                    .user
+                    .clone()
+                    .unwrap_or_else(|| user_of(&kubeconfig, context.as_deref()));
                 let selection = KubeConfigOptions {
                     context: context.clone(),
-                    ..Default::default()
+                    cluster: options.cluster.clone(),
+                    user: options.user.clone(),
                 };
                 let config = Config::from_custom_kubeconfig(kubeconfig, &selection)
                     .await
@@ -292,6 +306,7 @@ impl Cluster {
         config.write_timeout = None;
         // Evictions are answered with 429 by design; retrying is decided where the meaning of the request is known.
         config.default_retry = false;
+        overrule(&mut config, options)?;
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let namespace = config.default_namespace.clone();
         let credentials = Arc::new(Credentials::new(context, user, &config.auth_info));
@@ -526,6 +541,32 @@ pub fn contexts(options: &ConnectOptions) -> Result<Vec<String>, Error> {
         .unwrap_or_default())
 }
 
+/// What the caller says instead of the kubeconfig.
+fn overrule(config: &mut Config, options: &ConnectOptions) -> Result<(), Error> {
+    let wrong = |what: &str, value: &str| Error::Kubeconfig {
+        message: format!("invalid {what} `{value}`"),
+    };
+    if let Some(server) = &options.server {
+        let url: http::Uri = server.parse().map_err(|_| wrong("server URL", server))?;
+        if url.host().is_none() || !matches!(url.scheme_str(), Some("http" | "https")) {
+            return Err(wrong("server URL", server));
+        }
+        config.cluster_url = url;
+    }
+    let mut header = |name, value: &str| {
+        let value = http::HeaderValue::from_str(value).map_err(|_| wrong("name to act as", value))?;
+        config.headers.push((http::HeaderName::from_static(name), value));
+        Ok(())
+    };
+    if let Some(user) = &options.impersonate {
+        header("impersonate-user", user)?;
+    }
+    for group in &options.groups {
+        header("impersonate-group", group)?;
+    }
+    Ok(())
+}
+
 fn check_context(kubeconfig: &Kubeconfig, context: Option<&str>) -> Result<(), Error> {
     let names: Vec<&str> = kubeconfig
         .contexts
@@ -596,8 +637,8 @@ pub(crate) mod testing {
         std::fs::write(&kubeconfig, text).unwrap();
         let options = ConnectOptions {
             kubeconfig: Some(kubeconfig),
-            context: None,
             timeout,
+            ..ConnectOptions::default()
         };
         Cluster::connect(&options).await.unwrap()
     }

@@ -137,28 +137,78 @@ pub enum Error {
     },
 }
 
-/// Reads a file, or all manifests in a directory and its subdirectories, sorted by path.
-pub fn read_path(path: &Path) -> Result<Vec<Document>, Error> {
-    let failed = |source| Error::File {
-        path: path.to_owned(),
-        source,
-    };
-    if !std::fs::metadata(path).map_err(failed)?.is_dir() {
-        return read_file(path);
+/// What was read, and what could not be: one bad document does not hide the others.
+#[derive(Debug, Default)]
+pub struct Input {
+    /// The objects, in their order.
+    pub documents: Vec<Document>,
+    /// What could not be read.
+    pub errors: Vec<Error>,
+}
+
+impl Input {
+    /// Adds a file, or all manifests in a directory and below it, in the order of their names.
+    pub fn add_path(&mut self, path: &Path) {
+        if let Err(error) = self.try_add_path(path) {
+            self.errors.push(error);
+        }
     }
-    let mut files = Vec::new();
-    collect(path, 0, &mut files).map_err(failed)?;
-    if files.is_empty() {
-        return Err(Error::Empty {
+
+    fn try_add_path(&mut self, path: &Path) -> Result<(), Error> {
+        let failed = |source| Error::File {
             path: path.to_owned(),
-        });
+            source,
+        };
+        if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+            return self.add_file(path);
+        }
+        let mut files = Vec::new();
+        collect(path, 0, &mut files).map_err(failed)?;
+        if files.is_empty() {
+            return Err(Error::Empty {
+                path: path.to_owned(),
+            });
+        }
+        files.sort();
+        for file in files {
+            if let Err(error) = self.add_file(&file) {
+                self.errors.push(error);
+            }
+        }
+        Ok(())
     }
-    files.sort();
-    let mut documents = Vec::new();
-    for file in files {
-        documents.extend(read_file(&file)?);
+
+    fn add_file(&mut self, path: &Path) -> Result<(), Error> {
+        let failed = |source| Error::File {
+            path: path.to_owned(),
+            source,
+        };
+        if std::fs::metadata(path).map_err(failed)?.len() > MAX_FILE {
+            return Err(Error::TooLarge {
+                path: path.to_owned(),
+            });
+        }
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        self.add_text(&path.display().to_string(), &text);
+        Ok(())
     }
-    Ok(documents)
+
+    /// Adds all documents of a text that came from `file`.
+    pub fn add_text(&mut self, file: &str, text: &str) {
+        for (line, chunk) in split(text) {
+            match parse(file, line, chunk) {
+                Ok(object) => flatten(object, &mut |object| {
+                    self.documents.push(Document {
+                        file: file.to_owned(),
+                        line,
+                        text: chunk.into(),
+                        object,
+                    });
+                }),
+                Err(error) => self.errors.push(error),
+            }
+        }
+    }
 }
 
 fn collect(directory: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -183,47 +233,20 @@ fn collect(directory: &Path, depth: usize, into: &mut Vec<PathBuf>) -> std::io::
     Ok(())
 }
 
-fn read_file(path: &Path) -> Result<Vec<Document>, Error> {
-    let failed = |source| Error::File {
-        path: path.to_owned(),
-        source,
+/// Reads one document, which begins at `line` of `file`.
+fn parse(file: &str, line: usize, chunk: &str) -> Result<Value, Error> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
+        legacy_octal_numbers: true,
+        with_snippet: false,
     };
-    if std::fs::metadata(path).map_err(failed)?.len() > MAX_FILE {
-        return Err(Error::TooLarge {
-            path: path.to_owned(),
-        });
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    parse(&path.display().to_string(), &text)
-}
-
-/// Reads all documents of a text.
-pub fn parse(file: &str, text: &str) -> Result<Vec<Document>, Error> {
-    let mut documents = Vec::new();
-    for (line, chunk) in split(text) {
-        let options = serde_saphyr::options! {
-            duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
-            legacy_octal_numbers: true,
-            with_snippet: false,
-        };
-        let object: Value =
-            serde_saphyr::from_str_with_options(chunk, options).map_err(|error| Error::Yaml {
-                file: file.to_owned(),
-                line: error.location().map_or(line, |location| {
-                    line + usize::try_from(location.line()).unwrap_or(1).saturating_sub(1)
-                }),
-                message: error.to_string().lines().next().unwrap_or_default().to_owned(),
-            })?;
-        flatten(object, &mut |object| {
-            documents.push(Document {
-                file: file.to_owned(),
-                line,
-                text: chunk.into(),
-                object,
-            });
-        });
-    }
-    Ok(documents)
+    serde_saphyr::from_str_with_options(chunk, options).map_err(|error| Error::Yaml {
+        file: file.to_owned(),
+        line: error.location().map_or(line, |location| {
+            line + usize::try_from(location.line()).unwrap_or(1).saturating_sub(1)
+        }),
+        message: error.to_string().lines().next().unwrap_or_default().to_owned(),
+    })
 }
 
 /// Calls `each` with every object of a document, the items of Lists included. Anything else, such as an empty document, is
@@ -291,10 +314,16 @@ fn split(text: &str) -> Vec<(usize, &str)> {
 mod tests {
     use super::*;
 
+    fn read(file: &str, text: &str) -> Input {
+        let mut input = Input::default();
+        input.add_text(file, text);
+        input
+    }
+
     #[test]
     fn documents_and_lists_are_split_with_their_lines() {
         let text = "# header\n---\n# Source: chart/sa.yaml\napiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: a\n---\n---\nkind: List\nitems:\n- kind: Pod\n  metadata: {name: b}\n- kind: Pod\n  metadata: {generateName: c-}\n";
-        let documents = parse("x.yaml", text).unwrap();
+        let documents = read("x.yaml", text).documents;
         let found: Vec<_> = documents.iter().map(|d| (d.line, d.title())).collect();
         assert_eq!(
             found,
@@ -310,18 +339,23 @@ mod tests {
     #[test]
     fn json_is_read_and_errors_name_their_line() {
         assert_eq!(
-            parse("-", r#"{"kind":"Pod","metadata":{"name":"a"}}"#).unwrap()[0].title(),
+            read("-", r#"{"kind":"Pod","metadata":{"name":"a"}}"#).documents[0].title(),
             "pod/a"
         );
-        let error = parse("x.yaml", "kind: Pod\n---\nkind: Pod\nmetadata:\n  name: [\n").unwrap_err();
-        assert!(error.to_string().starts_with("x.yaml:"), "{error}");
-        let error = parse("x.yaml", "kind: Pod\nkind: Pod\n").unwrap_err();
+        let input = read("x.yaml", "kind: Pod\nmetadata:\n  name: [\n---\nkind: Pod\n");
+        assert!(
+            input.errors[0].to_string().starts_with("x.yaml:"),
+            "{:?}",
+            input.errors
+        );
+        assert_eq!(input.documents.len(), 1, "the documents after it are read");
+        let error = read("x.yaml", "kind: Pod\nkind: Pod\n").errors.remove(0);
         assert!(error.to_string().starts_with("x.yaml:2:"), "{error}");
     }
 
     #[test]
     fn a_block_scalar_may_contain_separators() {
-        let documents = parse("x", "kind: ConfigMap\ndata:\n  a: |\n    x\n    ---\n    y\n").unwrap();
+        let documents = read("x", "kind: ConfigMap\ndata:\n  a: |\n    x\n    ---\n    y\n").documents;
         assert_eq!(documents.len(), 1);
     }
 }

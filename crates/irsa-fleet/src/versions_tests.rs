@@ -127,7 +127,10 @@ fn check_says(settings: &Settings, annotation: Option<&str>) -> Option<String> {
         .unwrap()
         .remove("managedFields");
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [account, pod]});
-    let documents = manifests::parse("f", &list.to_string()).unwrap();
+    let mut input = manifests::Input::default();
+    input.add_text("f", &list.to_string());
+    assert!(input.errors.is_empty(), "{:?}", input.errors);
+    let documents = input.documents;
     let options = check::Options {
         settings: settings.clone(),
         namespace: "ns".to_owned(),

@@ -91,7 +91,7 @@ impl Namespace {
             return Err(Error::Impossible("it needs root (try sudo)".to_owned()));
         }
         let program = |name: &str| {
-            let mut path = std::env::var_os("PATH").unwrap_or_default();
+            let mut path = std::env::var_os(irsa_core::variables::PATH).unwrap_or_default();
             path.push(":");
             path.push(SYSTEM_PATH);
             find_in(OsStr::new(name), &path).ok_or_else(|| {

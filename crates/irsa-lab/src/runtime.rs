@@ -199,7 +199,7 @@ async fn on_terminal(exec: Exec, sandbox: &Sandbox) -> Result<i32, RuntimeError>
     let failed = |error: std::io::Error| RuntimeError::Exec(format!("cannot open a terminal: {error}"));
     let (master, slave) = terminal().map_err(failed)?;
     let program = exec.command.first().cloned().unwrap_or_default();
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::var_os(irsa_core::variables::PATH).unwrap_or_default();
     // `setsid` makes the terminal the controlling one, which takes code between fork and exec that is not ours.
     let Some(setsid) = find_in("setsid".as_ref(), &path) else {
         return Err(RuntimeError::Exec(

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Name of the environment variable that names the folder.
-pub const VARIABLE: &str = "IRSA_LAB_DIR";
+pub const VARIABLE: &str = irsa_core::variables::IRSA_LAB_DIR;
 
 const LOCK: &str = "lock";
 const KUBECONFIG: &str = "kubeconfig";
@@ -65,7 +65,9 @@ pub fn default_path() -> PathBuf {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return path.into();
     }
-    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
+    if let Some(runtime) =
+        std::env::var_os(irsa_core::variables::XDG_RUNTIME_DIR).filter(|path| !path.is_empty())
+    {
         return Path::new(&runtime).join("irsa-lab");
     }
     std::env::temp_dir().join(format!("irsa-lab-{}", user().unwrap_or_default()))

@@ -304,7 +304,7 @@ pub fn end_all(folder: &Path) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
 

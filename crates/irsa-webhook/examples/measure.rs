@@ -11,7 +11,12 @@
 //!
 //! `attacks` plays what a pod's author or a network peer could do to exhaust memory, one after the other against one
 //! server, and prints the peak of each and what stays afterwards.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
 
 #[path = "measure/attacks.rs"]
 mod attacks;

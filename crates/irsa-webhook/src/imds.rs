@@ -49,7 +49,7 @@ impl Options {
     /// The fixed address of the service, or what `AWS_EC2_METADATA_SERVICE_ENDPOINT` says.
     #[must_use]
     pub fn from_env() -> Self {
-        let endpoint = std::env::var("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        let endpoint = std::env::var(irsa_core::variables::AWS_EC2_METADATA_SERVICE_ENDPOINT)
             .ok()
             .filter(|url| !url.is_empty());
         let endpoint = endpoint.unwrap_or_else(|| "http://169.254.169.254".to_owned());

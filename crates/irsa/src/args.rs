@@ -1,6 +1,7 @@
 //! Groups of arguments that several commands share, and what they mean.
 
 mod dry_run;
+mod findings;
 mod format;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +12,10 @@ use irsa_fleet::cluster::{self, Cluster, ConnectOptions};
 use irsa_fleet::effective::Families;
 use irsa_fleet::webhook::Overrides;
 
+use crate::complete;
+
 pub(crate) use dry_run::{DryRun, DryRunArgs};
+pub(crate) use findings::{fail_on, finding_ids};
 pub(crate) use format::{Format, FormatParser};
 
 /// How an API server is found and asked.
@@ -20,6 +24,26 @@ pub(crate) struct ServerArgs {
     /// Path of the kubeconfig
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     kubeconfig: Option<PathBuf>,
+
+    /// Name of the kubeconfig cluster, instead of the context's
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    cluster: Option<String>,
+
+    /// Name of the kubeconfig user, instead of the context's
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    user: Option<String>,
+
+    /// URL of the API server, instead of the cluster's
+    #[arg(long, value_name = "URL", help_heading = "Cluster")]
+    server: Option<String>,
+
+    /// User to act as
+    #[arg(long = "as", value_name = "USER", help_heading = "Cluster")]
+    act_as: Option<String>,
+
+    /// Group to act as; may be repeated
+    #[arg(long, value_name = "GROUP", requires = "act_as", help_heading = "Cluster")]
+    as_group: Vec<String>,
 
     /// How long a request to the API server may take in all, such as 30s or 1m; 0 for no limit
     #[arg(
@@ -38,6 +62,11 @@ impl ServerArgs {
             kubeconfig: self.kubeconfig,
             context,
             timeout: Some(self.request_timeout),
+            cluster: self.cluster,
+            user: self.user,
+            server: self.server,
+            impersonate: self.act_as,
+            groups: self.as_group,
         }
     }
 }
@@ -46,7 +75,7 @@ impl ServerArgs {
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ClusterArgs {
     /// Name of the kubeconfig context
-    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    #[arg(long, value_name = "NAME", help_heading = "Cluster", add = complete::contexts())]
     context: Option<String>,
 
     #[command(flatten)]
@@ -64,7 +93,7 @@ impl ClusterArgs {
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ClustersArgs {
     /// Kubeconfig contexts, separated by commas
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', help_heading = "Cluster")]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', help_heading = "Cluster", add = complete::contexts())]
     context: Vec<String>,
 
     /// All contexts of the kubeconfig
@@ -99,7 +128,7 @@ impl ClustersArgs {
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct NamespaceArgs {
     /// Namespace; else that of the context
-    #[arg(short = 'n', long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    #[arg(short = 'n', long, value_name = "NAME", conflicts_with = "all_namespaces", add = complete::namespaces())]
     namespace: Option<String>,
 
     /// All namespaces

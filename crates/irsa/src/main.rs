@@ -3,6 +3,11 @@
 mod args;
 mod cli;
 mod commands;
+mod complete;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod environment_page;
+mod jsonpath;
 mod output;
 mod undo;
 
@@ -10,8 +15,9 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
+use irsa_core::variables;
 
-use crate::output::Output;
+use crate::output::{Color, Output};
 
 /// What the exit codes mean, for every command.
 pub(crate) mod exit {
@@ -37,14 +43,32 @@ pub(crate) mod exit {
 }
 
 fn main() -> ExitCode {
-    let (name, command) = cli::command_as_invoked(std::env::args_os().next());
+    let argv0 = std::env::args_os().next();
+    let (name, command) = cli::command_as_invoked(argv0.clone());
+    let columns = std::env::var(variables::COLUMNS)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    // Every TLS connection of this process uses this provider; nobody else installs one before `main`.
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        let error = anyhow::anyhow!("a TLS provider is already installed");
+        return fail(&Output::new(Color::Auto, columns), name, &error);
+    }
+    if complete::is_asked_by_kubectl(argv0.as_deref()) {
+        return complete_for_kubectl(name, command);
+    }
+    clap_complete::CompleteEnv::with_factory(cli::command)
+        .var(variables::IRSA_COMPLETE)
+        .complete();
     let matches = match command.try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
             // `--help` and `--version` arrive here too, as text for stdout with exit code 0.
             let code = if error.use_stderr() { exit::FAILED } else { 0 };
-            return match error.print() {
-                Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(exit::FAILED),
+            return match Output::new(Color::Auto, columns).usage(&error) {
+                Err(write) if write.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(exit::FAILED),
                 _ => ExitCode::from(code),
             };
         }
@@ -53,21 +77,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.format(&mut cli::Cli::command()).exit(),
     };
-    let columns = std::env::var(irsa_core::variables::COLUMNS)
-        .ok()
-        .and_then(|text| text.parse().ok());
     let output = Output::new(cli.color, columns);
-    // Every TLS connection of this process uses this provider; nobody else installs one before `main`.
-    if rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .is_err()
-    {
-        return fail(
-            &output,
-            name,
-            &anyhow::anyhow!("a TLS provider is already installed"),
-        );
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -85,6 +95,15 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => fail(&output, name, &error),
+    }
+}
+
+fn complete_for_kubectl(name: &str, command: clap::Command) -> ExitCode {
+    let output = Output::new(Color::Never, None);
+    let answer = complete::for_kubectl(command, std::env::args_os().skip(1));
+    match answer.and_then(|answer| output.raw(&answer)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&output, name, &error.into()),
     }
 }
 

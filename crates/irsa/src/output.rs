@@ -4,6 +4,7 @@
 //! program did not make: see [`Safe`].
 
 mod document;
+mod endpoints;
 mod findings;
 mod safe;
 mod table;
@@ -20,6 +21,8 @@ use serde::Serialize;
 
 use crate::args::Format;
 
+pub(crate) use document::yaml;
+pub(crate) use endpoints::{calls, hosts};
 pub(crate) use findings::{Finding, findings};
 use safe::Safe;
 pub(crate) use table::{Cell, Table};
@@ -126,18 +129,57 @@ impl Output {
         to.flush()
     }
 
-    /// Writes a document as JSON or YAML.
+    /// Writes a document as JSON or YAML, or what a template makes of it.
     ///
     /// # Errors
     /// What the stream says.
-    pub(crate) fn document(&self, value: &impl Serialize, format: Format) -> anyhow::Result<()> {
+    pub(crate) fn document(&self, value: &impl Serialize, format: &Format) -> anyhow::Result<()> {
         let mut to = io::BufWriter::new(io::stdout().lock());
         match format {
             Format::Yaml => document::yaml(value, &mut to)?,
+            Format::JsonPath(template) => template.write(&serde_json::to_value(value)?, &mut to)?,
             _ => document::json(value, &mut to)?,
         }
         to.flush()?;
         Ok(())
+    }
+
+    /// Writes what clap has to say: help to standard output, a usage error to standard error.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub(crate) fn usage(&self, error: &clap::Error) -> io::Result<()> {
+        let text = error.render();
+        if error.use_stderr() {
+            let mut to = self.stderr();
+            write!(to, "{}", text.ansi())?;
+            to.flush()
+        } else {
+            let mut to = self.stdout();
+            write!(to, "{}", text.ansi())?;
+            to.flush()
+        }
+    }
+
+    /// Writes a text of our own as it is, such as a script.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub(crate) fn raw(&self, text: &str) -> io::Result<()> {
+        let mut to = io::stdout().lock();
+        to.write_all(text.as_bytes())?;
+        writeln!(to)?;
+        to.flush()
+    }
+
+    /// Writes a document as one line of JSON.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub(crate) fn json_line(&self, value: &impl Serialize) -> io::Result<()> {
+        let mut to = io::stdout().lock();
+        document::json_line(value, &mut to)?;
+        to.flush()
     }
 
     /// One readable report of an error and its causes.

@@ -4,8 +4,10 @@ use clap::builder::PossibleValue;
 use clap::builder::TypedValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::jsonpath::{CustomColumns, Template};
+
 /// The form of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Format {
     /// For people.
     Text,
@@ -23,6 +25,10 @@ pub(crate) enum Format {
     Github,
     /// Comma-separated values.
     Csv,
+    /// What a template of kubectl's JSONPath makes of the document.
+    JsonPath(Template),
+    /// A table of paths into the items of the document.
+    CustomColumns(CustomColumns),
 }
 
 impl Format {
@@ -37,7 +43,7 @@ impl Format {
         Self::Csv,
     ];
 
-    const fn as_str(self) -> &'static str {
+    const fn as_str(&self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Wide => "wide",
@@ -47,25 +53,39 @@ impl Format {
             Self::Sarif => "sarif",
             Self::Github => "github",
             Self::Csv => "csv",
+            Self::JsonPath(_) => "jsonpath=",
+            Self::CustomColumns(_) => "custom-columns=",
         }
     }
 
     /// Whether it is for people.
-    pub(crate) const fn is_text(self) -> bool {
+    pub(crate) const fn is_text(&self) -> bool {
         matches!(self, Self::Text | Self::Wide)
     }
 }
 
-/// Reads `-o` for a command that knows some of the forms. Text and JSON and YAML are always among them.
+/// Reads `-o` for a command that knows some of the forms. Text, JSON, YAML and JSONPath are always among them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FormatParser {
     others: &'static [Format],
+    columns: bool,
 }
 
 impl FormatParser {
     /// Text, JSON, YAML and `others`.
     pub(crate) const fn with(others: &'static [Format]) -> Self {
-        Self { others }
+        Self {
+            others,
+            columns: false,
+        }
+    }
+
+    /// The same, and custom columns.
+    pub(crate) const fn and_columns(self) -> Self {
+        Self {
+            columns: true,
+            ..self
+        }
     }
 
     /// Text, JSON and YAML.
@@ -73,10 +93,21 @@ impl FormatParser {
         Self::with(&[])
     }
 
+    /// The forms that need no further word.
     fn known(self) -> impl Iterator<Item = Format> {
         Format::ALL.into_iter().filter(move |format| {
             matches!(format, Format::Text | Format::Json | Format::Yaml) || self.others.contains(format)
         })
+    }
+}
+
+impl FormatParser {
+    fn words(self) -> impl Iterator<Item = &'static str> {
+        let columns = self.columns.then_some("custom-columns=");
+        self.known()
+            .map(|format| format.as_str())
+            .chain(["jsonpath="])
+            .chain(columns)
     }
 }
 
@@ -97,6 +128,22 @@ impl TypedValueParser for FormatParser {
         if let Some(format) = self.known().find(|format| Some(format.as_str()) == word) {
             return Ok(format);
         }
+        let template = word.and_then(|word| match word.split_once('=') {
+            Some(("jsonpath", text)) => Some(Template::parse(text).map(Format::JsonPath)),
+            Some(("custom-columns", text)) if self.columns => {
+                Some(CustomColumns::parse(text).map(Format::CustomColumns))
+            }
+            _ => None,
+        });
+        match template {
+            Some(Ok(format)) => return Ok(format),
+            Some(Err(why)) => {
+                return Err(
+                    clap::Error::raw(ErrorKind::ValueValidation, format!("-o: {why}\n")).with_cmd(command),
+                );
+            }
+            None => {}
+        }
         let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(command);
         if let Some(arg) = arg {
             error.insert(ContextKind::InvalidArg, ContextValue::String(arg.to_string()));
@@ -107,7 +154,7 @@ impl TypedValueParser for FormatParser {
         );
         error.insert(
             ContextKind::ValidValue,
-            ContextValue::Strings(self.known().map(|format| format.as_str().to_owned()).collect()),
+            ContextValue::Strings(self.words().map(str::to_owned).collect()),
         );
         Err(error)
     }

@@ -37,10 +37,13 @@ fn audit(reading: &Reading, output: &Output) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     let mut report = Audit::new(&outcome, reading.period);
     report.callers.retain(|caller| reading.filter.keeps(caller));
-    match reading.format {
-        Format::Json | Format::Yaml => output.document(&report, reading.format)?,
+    match &reading.format {
         Format::Csv => output.page(|to| text::csv(to, &report))?,
-        format => output.page(|to| text::write(to, &report, format == Format::Wide, output.columns()))?,
+        format if format.is_text() => {
+            let wide = *format == Format::Wide;
+            output.page(|to| text::write(to, &report, wide, output.columns()))?;
+        }
+        format => output.document(&report, format)?,
     }
     text::notes(output, &report)?;
     // Nothing seen is no evidence that the global endpoint is not used.

@@ -1,5 +1,6 @@
 //! `irsa demo`: the whole procedure on an embedded cluster, each step done, shown, explained and verified.
 
+mod example;
 mod hands;
 mod proof;
 mod tour;

@@ -21,15 +21,15 @@ use settings::{Question, Settings};
 pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode> {
     let Settings { question, format } = Settings::resolve(args)?;
     match question {
-        Question::Error(text) => explain_error(&text, format, output),
-        Question::Cluster { connect, options } => examine(&connect, &options, format, output).await,
+        Question::Error(text) => explain_error(&text, &format, output),
+        Question::Cluster { connect, options } => examine(&connect, &options, &format, output).await,
     }
 }
 
 async fn examine(
     connect: &ConnectOptions,
     options: &Options,
-    format: Format,
+    format: &Format,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::connect(connect).await?;
@@ -55,7 +55,7 @@ async fn examine(
     })
 }
 
-fn explain_error(text: &str, format: Format, output: &Output) -> anyhow::Result<ExitCode> {
+fn explain_error(text: &str, format: &Format, output: &Output) -> anyhow::Result<ExitCode> {
     let report = ErrorReport {
         api_version: API_VERSION,
         kind: "Errors",

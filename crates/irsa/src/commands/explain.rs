@@ -15,6 +15,7 @@ use irsa_fleet::explain::{ContainerFacts, Gathered, Subject};
 
 use crate::args::{ClusterArgs, Format, FormatParser, KnowledgeArgs};
 use crate::commands::offline::{self, EnvironmentArgs};
+use crate::complete;
 use crate::exit;
 use crate::output::Output;
 
@@ -40,11 +41,11 @@ Examples:
 Exit codes: 0 explained; 1 there is no such pod, service account or container; 2 could not look.")]
 pub(crate) struct Args {
     /// pod/NAME or sa/NAME; nothing to explain --env
-    #[arg(value_name = "pod/NAME|sa/NAME", num_args = 0..=2)]
+    #[arg(value_name = "pod/NAME|sa/NAME", num_args = 0..=2, add = complete::subjects())]
     subject: Vec<String>,
 
     /// Namespace; else that of the context
-    #[arg(short = 'n', long, value_name = "NAME")]
+    #[arg(short = 'n', long, value_name = "NAME", add = complete::namespaces())]
     namespace: Option<String>,
 
     /// Only this container of the pod
@@ -113,10 +114,8 @@ pub(crate) async fn run(args: &Args, output: &Output) -> anyhow::Result<ExitCode
             }
         }
     };
-    match args.format {
-        format @ (Format::Json | Format::Yaml) => {
-            output.document(&document::document(&explanation), format)?
-        }
+    match &args.format {
+        format if !format.is_text() => output.document(&document::document(&explanation), format)?,
         Format::Wide => output.page(|to| wide::write(to, &explanation, output.columns()))?,
         _ => output.page(|to| text::write(to, &explanation, output.columns()))?,
     }

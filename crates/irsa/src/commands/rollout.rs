@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
         remaining(output, &rollout, &outcomes)?;
     }
     if !text {
-        output.document(&report(&rollout, settings.dry_run, &outcomes), settings.format)?;
+        output.document(&report(&rollout, settings.dry_run, &outcomes), &settings.format)?;
     }
     let remaining = report(&rollout, settings.dry_run, &outcomes).remaining;
     let failed = outcomes

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
     }
     let planned = report(&plan, settings.dry_run, &Results::new(), None);
     if settings.format.is_text() {
-        output.page(|to| text::plan(to, &planned, settings.format, output.columns()))?;
+        output.page(|to| text::plan(to, &planned, &settings.format, output.columns()))?;
     }
     for missing in &plan.missing {
         output.note(format_args!(
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
     }
     if plan.changes.is_empty() && plan.missing.is_empty() {
         bail!(
-            "no service account was selected: name one, or use -l, --all or -A; -A and --all take those that have a role"
+            "no service account was selected: name one, or use --account-selector, --all or -A; -A and --all take those that have a role"
         );
     }
     let (results, undo_file) = match settings.dry_run {
@@ -78,7 +78,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
     if settings.format.is_text() {
         text::results(output, &done)?;
     } else {
-        output.document(&done, settings.format)?;
+        output.document(&done, &settings.format)?;
     }
     let failed = done.changes.iter().any(|change| change.error.is_some());
     Ok(if failed || !plan.missing.is_empty() {

@@ -101,8 +101,12 @@ fn show(settings: &Settings, output: &Output, clusters: &[Read]) -> anyhow::Resu
             })
             .collect(),
     };
-    match settings.view.format {
-        format @ (Format::Json | Format::Yaml) => output.document(&report, format)?,
+    match &settings.view.format {
+        format @ (Format::Json | Format::Yaml | Format::JsonPath(_)) => output.document(&report, format)?,
+        Format::CustomColumns(columns) => {
+            let table = text::custom(columns, &report, &settings.view)?;
+            output.page(|to| table.write(to, None))?;
+        }
         _ => output.page(|to| text::write(to, &report, &settings.view, output.columns()))?,
     }
     for cluster in &report.clusters {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use irsa_core::text::Foreign;
 use irsa_lab::proxy;
 use irsa_lab::standalone::{Doors, Standalone};
 use irsa_sts::events::{EventLog, Filter};
@@ -13,7 +14,7 @@ use irsa_sts::{Aws, Config};
 use owo_colors::OwoColorize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::commands::lab::events::{Format, print};
+use crate::commands::lab::events::{Format, Listing};
 use crate::output::Output;
 
 /// How many calls are kept until they are printed.
@@ -102,11 +103,12 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
 
 async fn print_calls(log: &EventLog, format: Format, output: &Output) -> anyhow::Result<()> {
     let mut after = 0;
+    let mut listing = Listing::new(output, format);
     let filter = Filter::default();
     loop {
         log.wait_after(after).await;
         let entries = log.after(after, &filter, KEPT);
-        print(&entries, format, after == 0, output)?;
+        listing.print(&entries)?;
         after = entries
             .last()
             .map_or_else(|| log.newest(), |entry| entry.sequence);
@@ -119,7 +121,7 @@ fn introduce(server: &Standalone, args: &Args, accounts: &[String], output: &Out
     let ca = ca.display();
     output.note("AWS STS and S3 are ready.".bold())?;
     for account in accounts {
-        output.note(account)?;
+        output.note(Foreign(account))?;
     }
     output.note("\nFor SDKs that know proxies (boto3, AWS CLI, Go, Rust, Java):\n")?;
     output.note(format_args!("  export HTTPS_PROXY={}", server.proxy().url()))?;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::Context as _;
 use irsa_core::text::{is_safe, is_unsafe};
 use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 /// Writes pretty JSON in which every character that could mislead a terminal is written as `\uXXXX`. To a parser it is
 /// the same document.
@@ -16,7 +16,7 @@ pub(super) fn json(value: &impl Serialize, to: &mut impl Write) -> io::Result<()
 }
 
 /// Writes YAML. A document with a character that could mislead a terminal is written as JSON, which is YAML, too.
-pub(super) fn yaml(value: &impl Serialize, to: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) fn yaml(value: &impl Serialize, to: &mut impl Write) -> anyhow::Result<()> {
     let text = serde_saphyr::to_string(value).context("writing YAML")?;
     if text.lines().all(is_safe) {
         to.write_all(text.as_bytes())?;
@@ -26,9 +26,16 @@ pub(super) fn yaml(value: &impl Serialize, to: &mut impl Write) -> anyhow::Resul
     Ok(())
 }
 
-struct Escaping(PrettyFormatter<'static>);
+/// Writes one line of JSON, with the same escapes.
+pub(super) fn json_line(value: &impl Serialize, to: &mut impl Write) -> io::Result<()> {
+    let mut serializer = Serializer::with_formatter(&mut *to, Escaping(CompactFormatter));
+    value.serialize(&mut serializer)?;
+    writeln!(to)
+}
 
-impl Formatter for Escaping {
+struct Escaping<F>(F);
+
+impl<F: Formatter> Formatter for Escaping<F> {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, to: &mut W, fragment: &str) -> io::Result<()> {
         if is_safe(fragment) {
             return to.write_all(fragment.as_bytes());

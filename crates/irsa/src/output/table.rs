@@ -21,6 +21,12 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
+    /// What it shows.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The same cell in a colour.
     pub(crate) fn styled(self, style: Style) -> Self {
         Self { style, ..self }
@@ -42,7 +48,7 @@ impl<T: AsRef<str>> From<T> for Cell {
 /// Rows of cells below a line of headings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
-    headings: Vec<&'static str>,
+    headings: Vec<String>,
     rows: Vec<Vec<Cell>>,
     bare: bool,
 }
@@ -54,9 +60,12 @@ enum Layout {
 
 impl Table {
     /// A table with these headings.
-    pub(crate) fn new(headings: &[&'static str]) -> Self {
+    pub(crate) fn new(headings: &[&str]) -> Self {
         Self {
-            headings: headings.to_vec(),
+            headings: headings
+                .iter()
+                .map(|heading| Foreign(heading).to_string())
+                .collect(),
             rows: Vec::new(),
             bare: false,
         }
@@ -95,7 +104,7 @@ impl Table {
                         .headings
                         .iter()
                         .map(|heading| Cell {
-                            text: (*heading).to_owned(),
+                            text: heading.clone(),
                             style: Style::new(),
                         })
                         .collect();
@@ -171,7 +180,7 @@ impl Table {
             }
             for (heading, cell) in cells {
                 for (line, text) in wrapped(&cell.text, width).iter().enumerate() {
-                    let heading = if line == 0 { heading } else { "" };
+                    let heading = if line == 0 { heading.as_str() } else { "" };
                     writeln!(to, "  {heading:<label$}{}", text.style(cell.style))?;
                 }
             }

@@ -12,7 +12,7 @@ use kube::{Api, Client};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::tour::{ANNOTATION, MANIFEST, NAME, NAMESPACE, SELECTOR, VARIABLE};
+use super::example::{ANNOTATION, MANIFEST, NAME, NAMESPACE, SELECTOR, VARIABLE};
 
 /// What a step does it with.
 pub(super) enum Hands {

@@ -11,7 +11,7 @@ use irsa_lab::{Lab, caller};
 use irsa_sts::events::{Filter, Record};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::tour::NAMESPACE;
+use super::example::NAMESPACE;
 
 /// AWS CLI v1 takes about a second; a client that has no answer by then has none.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,6 +58,14 @@ impl Client {
         Self::Own(Sdk::current(Family::Botocore))
     }
 
+    /// Who called, as people are told.
+    fn title(&self) -> String {
+        match self {
+            Self::Program { sdk, .. } => sdk.to_string(),
+            Self::Own(sdk) => format!("irsa's own client, which calls as {sdk} would,"),
+        }
+    }
+
     fn sdk(&self) -> Sdk {
         match self {
             Self::Program { sdk, .. } | Self::Own(sdk) => *sdk,
@@ -84,14 +92,10 @@ pub(super) async fn call(lab: &Lab, pod: &Pod) -> anyhow::Result<Proof> {
     let name = pod.metadata.name.clone().unwrap_or_default();
     let container = Container::of(serde_json::to_value(pod)?, None)?;
     let sandbox = Sandbox::prepare(lab.client().await?, container, lab.reach(), Way::Proxy).await?;
-    let variable = |wanted: &str| {
-        let found = sandbox.variables().iter().find(|(name, _)| name == wanted);
-        found.map(|(_, value)| value.to_string_lossy().into_owned())
-    };
     let environment = Environment::from_pairs(
         Environment::NAMES
             .iter()
-            .filter_map(|name| Some((*name, variable(name)?))),
+            .filter_map(|name| Some((*name, variable(&sandbox, name)?))),
     );
     let client = Client::find().await;
     let predicted = sdk::sts(client.sdk(), &environment, Code::default(), Call::Credentials);
@@ -102,57 +106,9 @@ pub(super) async fn call(lab: &Lab, pod: &Pod) -> anyhow::Result<Proof> {
 
     let before = lab.events().newest();
     let (command, printed) = match &client {
-        Client::Program { command, .. } => {
-            let (program, arguments) = command.split_first().context("a client without a name")?;
-            let mut child = tokio::process::Command::from(sandbox.command(program, arguments));
-            child.stdin(Stdio::null()).kill_on_drop(true);
-            let output = tokio::time::timeout(PATIENCE, child.output())
-                .await
-                .context("the AWS SDK gave no answer")??;
-            let text = if output.status.success() {
-                output.stdout
-            } else {
-                output.stderr
-            };
-            let quoted: Vec<String> = command
-                .iter()
-                .map(|word| {
-                    if word.contains(' ') {
-                        format!("\"{word}\"")
-                    } else {
-                        word.clone()
-                    }
-                })
-                .collect();
-            let shown = format!("irsa lab run -n {NAMESPACE} {name} -- {}", quoted.join(" "));
-            (shown, String::from_utf8_lossy(&text).trim().to_owned())
-        }
-        Client::Own(sdk) => {
-            let role = variable("AWS_ROLE_ARN").context("the pod has no AWS_ROLE_ARN")?;
-            let file = variable("AWS_WEB_IDENTITY_TOKEN_FILE")
-                .context("the pod has no AWS_WEB_IDENTITY_TOKEN_FILE")?;
-            let token = tokio::fs::read_to_string(sandbox.place(&file))
-                .await
-                .context("the pod's token cannot be read")?;
-            let reach = lab.reach();
-            let (status, _) = caller::assume_role_with_web_identity(
-                reach.direct,
-                &reach.ca_pem,
-                &host,
-                &role,
-                "irsa-demo",
-                &token,
-            )
-            .await?;
-            let shown = format!("(no AWS SDK on this machine: irsa calls https://{host}, as {sdk} would)");
-            (shown, format!("HTTP {status}"))
-        }
+        Client::Program { command, .. } => call_by_program(&sandbox, &name, command).await?,
+        Client::Own(sdk) => call_by_ourselves(lab, &sandbox, &host, *sdk).await?,
     };
-    let account = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.service_account_name.clone())
-        .unwrap_or_default();
     let filter = Filter {
         event_name: Some("AssumeRoleWithWebIdentity".into()),
         ..Filter::default()
@@ -168,6 +124,11 @@ pub(super) async fn call(lab: &Lab, pod: &Pod) -> anyhow::Result<Proof> {
         });
     };
     let line = event_line(&record);
+    let account = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.service_account_name.clone())
+        .unwrap_or_default();
     let subject = format!("system:serviceaccount:{NAMESPACE}:{account}");
     let verified = record.error_code.is_none() && record.host() == host && record.caller() == subject;
     Ok(Proof {
@@ -177,12 +138,70 @@ pub(super) async fn call(lab: &Lab, pod: &Pod) -> anyhow::Result<Proof> {
         verified,
         meaning: format!(
             "{} reached {}, the {} endpoint: {}",
-            client.sdk(),
+            client.title(),
             record.host(),
             record.endpoint_type().unwrap_or("unknown"),
             predicted.reason.sentence()
         ),
     })
+}
+
+/// A variable of the pod's container.
+fn variable(sandbox: &Sandbox, wanted: &str) -> Option<String> {
+    let found = sandbox.variables().iter().find(|(name, _)| name == wanted);
+    found.map(|(_, value)| value.to_string_lossy().into_owned())
+}
+
+/// The command as a person would type it, and what it printed.
+async fn call_by_program(
+    sandbox: &Sandbox,
+    pod: &str,
+    command: &[String],
+) -> anyhow::Result<(String, String)> {
+    let (program, arguments) = command.split_first().context("a client without a name")?;
+    let mut child = tokio::process::Command::from(sandbox.command(program, arguments));
+    child.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, child.output())
+        .await
+        .context("the AWS SDK gave no answer")??;
+    let text = if output.status.success() {
+        output.stdout
+    } else {
+        output.stderr
+    };
+    let quoted: Vec<String> = command
+        .iter()
+        .map(|word| {
+            if word.contains(' ') {
+                format!("\"{word}\"")
+            } else {
+                word.clone()
+            }
+        })
+        .collect();
+    let shown = format!("irsa lab run -n {NAMESPACE} {pod} -- {}", quoted.join(" "));
+    Ok((shown, String::from_utf8_lossy(&text).trim().to_owned()))
+}
+
+/// What is called in place of a command, and the answer.
+async fn call_by_ourselves(
+    lab: &Lab,
+    sandbox: &Sandbox,
+    host: &str,
+    sdk: Sdk,
+) -> anyhow::Result<(String, String)> {
+    let role = variable(sandbox, "AWS_ROLE_ARN").context("the pod has no AWS_ROLE_ARN")?;
+    let file = variable(sandbox, "AWS_WEB_IDENTITY_TOKEN_FILE")
+        .context("the pod has no AWS_WEB_IDENTITY_TOKEN_FILE")?;
+    let token = tokio::fs::read_to_string(sandbox.place(&file))
+        .await
+        .context("the pod's token cannot be read")?;
+    let reach = lab.reach();
+    let (status, _) =
+        caller::assume_role_with_web_identity(reach.direct, &reach.ca_pem, host, &role, "irsa-demo", &token)
+            .await?;
+    let shown = format!("(no AWS SDK on this machine: irsa calls https://{host}, as {sdk} would)");
+    Ok((shown, format!("HTTP {status}")))
 }
 
 /// What CloudTrail would show of it.

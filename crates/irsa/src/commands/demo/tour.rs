@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use irsa_core::endpoint::{Choice, EndpointType, EnvValue, GlobalValue, Platform, Sources};
 use irsa_core::node;
+use irsa_core::text::Foreign;
 use irsa_lab::Lab;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
@@ -13,17 +14,10 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use owo_colors::OwoColorize;
 
+use super::example::{ANNOTATION, NAME, NAMESPACE, SELECTOR, VARIABLE};
 use super::hands::Hands;
 use super::proof;
-use crate::output::{Output, Table};
-
-pub(super) const NAMESPACE: &str = "kube-system";
-pub(super) const NAME: &str = "aws-node";
-pub(super) const SELECTOR: &str = "k8s-app=aws-node";
-pub(super) const ANNOTATION: &str = "eks.amazonaws.com/sts-regional-endpoints";
-pub(super) const VARIABLE: &str = irsa_core::endpoint::ENV;
-/// What the newcomer reads is what the demo applies.
-pub(super) const MANIFEST: &str = include_str!("../../../../../examples/aws-node.yaml");
+use crate::output::{Output, Table, wrapped};
 
 /// How long the pods may take to be running: far longer than the lab needs, short of a person's patience.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,15 +93,24 @@ impl Tour<'_> {
             .out(format_args!("\n{} {}", "▸".cyan(), text.bold()))?)
     }
 
+    /// A command as it could be typed: folded lines end with a backslash.
     fn command(&self, text: &str) -> anyhow::Result<()> {
-        Ok(self
-            .output
-            .out(format_args!("  {} {}", "$".dimmed(), text.cyan()))?)
+        let width = self.output.columns().map(|columns| columns.saturating_sub(6));
+        let lines = wrapped(text, width);
+        for (index, line) in lines.iter().enumerate() {
+            let prompt = if index == 0 { "$" } else { " " };
+            let more = if index + 1 < lines.len() { " \\" } else { "" };
+            self.output
+                .out(format_args!("  {} {}{more}", prompt.dimmed(), line.cyan()))?;
+        }
+        Ok(())
     }
 
     fn printed(&self, text: &str) -> anyhow::Result<()> {
         for line in text.lines() {
-            self.output.out(format_args!("    {line}"))?;
+            for line in wrapped(&format!("    {}", Foreign(line)), self.output.columns()) {
+                self.output.out(line)?;
+            }
         }
         if text.trim().is_empty() {
             self.output.out(format_args!("    {}", "(nothing)".dimmed()))?;
@@ -122,7 +125,11 @@ impl Tour<'_> {
         } else {
             "✗".red().to_string()
         };
-        self.output.out(format_args!("  {mark} {text}"))?;
+        let width = self.output.columns().map(|columns| columns.saturating_sub(4));
+        for (index, line) in wrapped(text, width).iter().enumerate() {
+            let mark = if index == 0 { mark.as_str() } else { " " };
+            self.output.out(format_args!("  {mark} {line}"))?;
+        }
         self.steps.push(Step {
             title: title.to_owned(),
             seen,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::args::{ClusterArgs, Format, FormatParser, KnowledgeArgs};
+use crate::complete;
 
 /// Find out why pods do not get their identity or their endpoint
 ///
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     pub(super) error: Option<String>,
 
     /// Namespace to look at; else all
-    #[arg(short = 'n', long, value_name = "NAME")]
+    #[arg(short = 'n', long, value_name = "NAME", add = complete::namespaces())]
     pub(super) namespace: Option<String>,
 
     /// Allow connections to hosts other than the API server

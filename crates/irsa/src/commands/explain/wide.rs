@@ -179,6 +179,25 @@ fn write_container(
         heading(to, "What the program's own STS client does")?;
         write_answers(&container.program, to, columns)?;
     }
+    write_cures(container, to)?;
+    write_switching(container, to, columns)?;
+    let shown: Vec<_> = container
+        .predictions
+        .iter()
+        .filter(|p| p.predicted != Predicted::Never)
+        .cloned()
+        .collect();
+    if !shown.is_empty() {
+        heading(
+            to,
+            "Form of presigned S3 URLs, which the STS setting does not change",
+        )?;
+        prediction_table(&shown, false).write(to, columns)?;
+    }
+    Ok(())
+}
+
+fn write_cures(container: &ExplainedContainer, to: &mut impl Write) -> io::Result<()> {
     if let Some((sdk, cures)) = &container.cures {
         heading(to, "What AWS says to its signed calls")?;
         writeln!(
@@ -196,6 +215,14 @@ fn write_container(
             writeln!(to, "  {verdict}: {}", Foreign(&cure.remedy.what()))?;
         }
     }
+    Ok(())
+}
+
+fn write_switching(
+    container: &ExplainedContainer,
+    to: &mut impl Write,
+    columns: Option<usize>,
+) -> io::Result<()> {
     if !container.switching.is_empty() {
         heading(to, "What switching would change")?;
         let mut table = Table::new(&["SDK", "NOW", "REGIONAL", "GLOBAL"]);
@@ -215,19 +242,6 @@ fn write_container(
             ]);
         }
         table.write(to, columns)?;
-    }
-    let shown: Vec<_> = container
-        .predictions
-        .iter()
-        .filter(|p| p.predicted != Predicted::Never)
-        .cloned()
-        .collect();
-    if !shown.is_empty() {
-        heading(
-            to,
-            "Form of presigned S3 URLs, which the STS setting does not change",
-        )?;
-        prediction_table(&shown, false).write(to, columns)?;
     }
     Ok(())
 }

@@ -1,15 +1,17 @@
 //! `irsa lab events`: what was called on the lab's AWS, as CloudTrail would have it.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use irsa_core::text::Foreign;
 use irsa_lab::control::{Addresses, Events, Request};
 use irsa_lab::state;
-use irsa_sts::events::{DEFAULT_CAPACITY, Entry, Filter};
+use irsa_sts::events::{DEFAULT_CAPACITY, Entry, Filter, Record};
 use owo_colors::OwoColorize;
+use unicode_width::UnicodeWidthStr as _;
 
-use crate::output::Output;
+use crate::output::{Output, wrapped};
 
 /// How long one question of `--follow` waits, in seconds.
 const WAIT: u64 = 20;
@@ -99,10 +101,10 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
         })
         .await
     };
+    let mut listing = Listing::new(output, args.output);
     let Events { newest, entries } = ask(0, 0).await?;
-    print(&entries, args.output, true, output)?;
-    let mut headings = entries.is_empty();
-    if entries.is_empty() && args.output == Format::Table && !args.follow {
+    listing.print(&entries)?;
+    if listing.is_empty() && args.output == Format::Table && !args.follow {
         output.note("no such call yet")?;
     }
     if !args.follow {
@@ -111,57 +113,18 @@ pub(crate) async fn run(args: Args, output: &Output) -> anyhow::Result<ExitCode>
     let mut after = newest;
     loop {
         let found = ask(after, WAIT).await?;
-        print(&found.entries, args.output, headings, output)?;
-        headings &= found.entries.is_empty();
+        listing.print(&found.entries)?;
         after = found.newest.max(after);
     }
 }
 
-/// Shows calls; `headings` before the first of a table.
-pub(crate) fn print(
-    entries: &[Entry],
+/// Calls as they are listed: columns are as wide as the widest cell so far, so that they stay aligned while further calls
+/// arrive.
+pub(crate) struct Listing<'a> {
+    output: &'a Output,
     format: Format,
-    headings: bool,
-    output: &Output,
-) -> anyhow::Result<()> {
-    let mut out = output.stdout();
-    for entry in entries {
-        match format {
-            Format::Json => {
-                serde_json::to_writer(&mut out, &*entry.record)?;
-                writeln!(out)?;
-            }
-            Format::Table => {
-                if headings && entry.sequence == entries[0].sequence {
-                    writeln!(out, "{}", line(HEADINGS).bold())?;
-                }
-                let record = &entry.record;
-                let result = record.error_code.as_deref().unwrap_or("ok");
-                writeln!(
-                    out,
-                    "{}",
-                    line([
-                        &record.event_time,
-                        &record.event_name,
-                        record.endpoint_type().unwrap_or("-"),
-                        record.host(),
-                        record.serving_region().unwrap_or(&record.aws_region),
-                        result,
-                        record.caller(),
-                    ])
-                )?;
-                // The message is the client's to see; the explanation is what AWS tells nobody.
-                for text in [record.error_message.as_deref(), entry.explanation.as_deref()]
-                    .into_iter()
-                    .flatten()
-                {
-                    writeln!(out, "{}", format_args!("    {}", text.trim_end()).dimmed())?;
-                }
-            }
-        }
-    }
-    out.flush()?;
-    Ok(())
+    widths: [usize; 6],
+    empty: bool,
 }
 
 const HEADINGS: [&str; 7] = [
@@ -174,43 +137,143 @@ const HEADINGS: [&str; 7] = [
     "CALLER",
 ];
 
-/// Columns of fixed width, since nobody knows what is still to come. Longer cells push the rest of their line.
-fn line(cells: [&str; 7]) -> String {
-    const WIDTHS: [usize; 7] = [20, 25, 8, 30, 14, 21, 0];
+impl<'a> Listing<'a> {
+    /// An empty list.
+    pub(crate) fn new(output: &'a Output, format: Format) -> Self {
+        Self {
+            output,
+            format,
+            // Room for what is usual, so that few lines have to be wider than those above them.
+            widths: [20, 25, 8, 27, 9, 6],
+            empty: true,
+        }
+    }
+
+    /// Whether nothing has been listed yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.empty
+    }
+
+    /// Adds calls.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub(crate) fn print(&mut self, entries: &[Entry]) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => {
+                for entry in entries {
+                    self.output.json_line(&*entry.record)?;
+                }
+            }
+            Format::Table if !entries.is_empty() => {
+                let cells: Vec<[String; 7]> = entries.iter().map(|entry| cells(&entry.record)).collect();
+                for row in &cells {
+                    for (width, cell) in self.widths.iter_mut().zip(row) {
+                        *width = (*width).max(cell.width());
+                    }
+                }
+                let headings = std::mem::take(&mut self.empty);
+                let columns = self.output.columns();
+                self.output.page(|to| {
+                    if headings {
+                        writeln!(to, "{}", line(&HEADINGS.map(str::to_owned), &self.widths).bold())?;
+                    }
+                    for (entry, row) in entries.iter().zip(&cells) {
+                        writeln!(to, "{}", line(row, &self.widths))?;
+                        explain(to, entry, columns)?;
+                    }
+                    Ok(())
+                })?;
+            }
+            Format::Table => {}
+        }
+        self.empty &= entries.is_empty();
+        Ok(())
+    }
+}
+
+/// The message is the client's to see; the explanation is what AWS tells nobody.
+fn explain(to: &mut impl Write, entry: &Entry, columns: Option<usize>) -> io::Result<()> {
+    let texts = [
+        entry.record.error_message.as_deref(),
+        entry.explanation.as_deref(),
+    ];
+    for text in texts.into_iter().flatten().flat_map(str::lines) {
+        for line in wrapped(&format!("    {}", Foreign(text.trim())), columns) {
+            writeln!(to, "{}", line.dimmed())?;
+        }
+    }
+    Ok(())
+}
+
+fn cells(record: &Record) -> [String; 7] {
+    [
+        &record.event_time,
+        &record.event_name,
+        record.endpoint_type().unwrap_or("-"),
+        record.host(),
+        record.serving_region().unwrap_or(&record.aws_region),
+        record.error_code.as_deref().unwrap_or("ok"),
+        record.caller(),
+    ]
+    .map(|cell| Foreign(cell).to_string())
+}
+
+fn line(cells: &[String; 7], widths: &[usize; 6]) -> String {
     let mut text = String::new();
-    for (cell, width) in cells.into_iter().zip(WIDTHS) {
-        text.push_str(&format!("{cell:<width$}   "));
+    for (index, cell) in cells.iter().enumerate() {
+        text.push_str(cell);
+        if let Some(width) = widths.get(index) {
+            text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + 3));
+        }
     }
     text.truncate(text.trim_end().len());
     text
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_until_a_cell_is_too_long() {
-        let first = line([
-            "t",
-            "GetCallerIdentity",
-            "global",
-            "sts.amazonaws.com",
-            "us-east-1",
-            "ok",
-            "a",
-        ]);
-        let second = line([
-            "t",
-            "GetCallerIdentity",
-            "regional",
-            "sts.us-west-2.amazonaws.com",
-            "us-west-2",
-            "ok",
-            "a",
-        ]);
-        // The last one: the host has the region in its name, too.
-        assert_eq!(first.rfind("us-east-1"), second.rfind("us-west-2"));
-        assert!(!first.ends_with(' '));
+    fn what_clients_send_is_listed_without_their_control_characters() {
+        let hostile = "\u{1b}[2J\u{202e}\nforged";
+        let record: Record = serde_json::from_value(serde_json::json!({
+            "eventVersion": "1.08", "userIdentity": {"type": "Unknown", "userName": hostile}, "eventTime": "t",
+            "eventSource": "sts.amazonaws.com", "eventName": hostile, "awsRegion": hostile,
+            "sourceIPAddress": "127.0.0.1", "userAgent": hostile, "errorCode": hostile, "errorMessage": hostile,
+            "requestParameters": null, "responseElements": null, "additionalEventData": null, "requestID": "",
+            "eventID": "", "readOnly": true, "eventType": "AwsApiCall", "managementEvent": true,
+            "eventCategory": "Management",
+            "tlsDetails": {"tlsVersion": "", "cipherSuite": "", "clientProvidedHostHeader": hostile},
+        }))
+        .unwrap();
+        let row = cells(&record);
+        assert!(row.iter().all(|cell| irsa_core::text::is_safe(cell)), "{row:?}");
+        assert!(row.iter().any(|cell| cell.contains(r"\nforged")), "{row:?}");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_they_need_to_be() {
+        let row = |host: &str, region: &str| {
+            ["t", "GetCallerIdentity", "global", host, region, "ok", "a"].map(str::to_owned)
+        };
+        let rows = [
+            row("sts.amazonaws.com", "us-east-1"),
+            row(
+                "a-very-long-bucket-name-of-somebody.s3.us-west-2.amazonaws.com",
+                "eu-west-1",
+            ),
+        ];
+        let mut widths = [0; 6];
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.len());
+            }
+        }
+        let lines = rows.map(|row| line(&row, &widths));
+        assert_eq!(lines[0].find("us-east-1"), lines[1].find("eu-west-1"));
+        assert!(!lines[0].ends_with(' '));
     }
 }

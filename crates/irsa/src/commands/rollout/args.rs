@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::args::{AccountName, ClusterArgs, DryRunArgs, Format, FormatParser, KnowledgeArgs, NamespaceArgs};
+use crate::complete;
 
 /// Recreate pods that do not have the setting of their service account, and verify the new ones
 ///
@@ -28,7 +29,7 @@ Exit codes: 0 every new pod verified, or nothing to do; 1 something failed, was 
 2 could not do it.")]
 pub(crate) struct Args {
     /// Service accounts; else all
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = complete::accounts())]
     pub(super) names: Vec<AccountName>,
 
     #[command(flatten)]

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use irsa_fleet::plan::Wish;
 
 use crate::args::{AccountName, ClusterArgs, DryRunArgs, Format, FormatParser, KnowledgeArgs, NamespaceArgs};
+use crate::complete;
 
 /// Choose the STS endpoint type of service accounts
 ///
@@ -18,7 +19,8 @@ use crate::args::{AccountName, ClusterArgs, DryRunArgs, Format, FormatParser, Kn
 Examples:
   irsa set regional -n kube-system aws-node      one service account
   irsa set regional -A                           every service account that has a role
-  irsa set global -n shop -l team=payments       those with a label
+  irsa set global -n shop --account-selector team=payments
+                                                 those with a label
   irsa set default -n shop checkout              no choice of its own any more
   irsa status -A --finding uses-global -o name | irsa set regional --file - --yes
   irsa set regional -A --dry-run=server          the server goes through it and keeps nothing
@@ -31,26 +33,30 @@ pub(crate) struct Args {
     pub(super) wish: Option<Choice>,
 
     /// Service accounts: NAME or NAMESPACE/NAME
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = complete::accounts())]
     pub(super) names: Vec<AccountName>,
 
     #[command(flatten)]
     pub(super) namespace: NamespaceArgs,
 
-    /// Select service accounts by labels, as kubectl does
-    #[arg(short = 'l', long, value_name = "LABELS", conflicts_with = "names")]
+    /// Select service accounts by their labels
+    #[arg(long, value_name = "LABELS", conflicts_with = "names")]
+    pub(super) account_selector: Option<String>,
+
+    /// Refused: everywhere else it selects pods
+    #[arg(short = 'l', long, value_name = "LABELS", hide = true)]
     pub(super) selector: Option<String>,
 
     /// Every service account of the namespace that has a role
-    #[arg(long, conflicts_with_all = ["names", "selector"])]
+    #[arg(long, conflicts_with_all = ["names", "account_selector"])]
     pub(super) all: bool,
 
     /// File with a service account a line (NAME or NAMESPACE/NAME); - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "selector", "all"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "account_selector", "all"])]
     pub(super) file: Option<PathBuf>,
 
     /// Set back what an undo file says
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["wish", "names", "selector", "all", "file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["wish", "names", "account_selector", "all", "file"])]
     pub(super) undo: Option<PathBuf>,
 
     /// Do not ask
@@ -78,7 +84,7 @@ pub(crate) struct Args {
         long = "output",
         value_name = "FORMAT",
         default_value = "text",
-        value_parser = FormatParser::plain()
+        value_parser = FormatParser::with(&[Format::Wide])
     )]
     pub(super) format: Format,
 

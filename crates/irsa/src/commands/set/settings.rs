@@ -58,7 +58,7 @@ impl Settings {
             force_conflicts: args.force_conflicts,
             skip_conflicts: args.skip_conflicts,
             undo_file: args.undo_file.clone(),
-            format: args.format,
+            format: args.format.clone(),
             connect: args.cluster.clone().options(),
             selection: selection(args)?,
         })
@@ -66,6 +66,11 @@ impl Settings {
 }
 
 fn selection(args: Args) -> anyhow::Result<Selection> {
+    if args.selector.is_some() {
+        bail!(
+            "-l selects pods in other commands: use --account-selector to select service accounts by their own labels"
+        );
+    }
     if let Some(path) = args.undo {
         let undo = undo::read(&path)?;
         return Ok(Selection::Undo { path, undo });
@@ -92,13 +97,13 @@ fn selection(args: Args) -> anyhow::Result<Selection> {
             namespaces,
         });
     }
-    if args.selector.is_none() && !args.all && !namespaces.is_all() {
-        bail!("name service accounts, or select them with -l, --all or -A");
+    if args.account_selector.is_none() && !args.all && !namespaces.is_all() {
+        bail!("name service accounts, or select them with --account-selector, --all or -A");
     }
     Ok(Selection::All {
         wish,
         namespaces,
-        labels: args.selector,
+        labels: args.account_selector,
     })
 }
 

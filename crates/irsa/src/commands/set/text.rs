@@ -35,10 +35,10 @@ fn title(change: &ChangeReport) -> String {
 pub(super) fn plan(
     to: &mut impl Write,
     report: &SetReport,
-    format: Format,
+    format: &Format,
     columns: Option<usize>,
 ) -> io::Result<()> {
-    if changes(report).count() > IN_FULL && format != Format::Wide {
+    if changes(report).count() > IN_FULL && *format != Format::Wide {
         totals(to, report, columns)?;
     } else {
         for change in changes(report) {

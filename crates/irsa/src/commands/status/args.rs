@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use irsa_fleet::finding::{FailOn, Id};
 
-use crate::args::{AccountName, ClustersArgs, Format, FormatParser, KnowledgeArgs, NamespaceArgs};
+use crate::args::{
+    AccountName, ClustersArgs, Format, FormatParser, KnowledgeArgs, NamespaceArgs, fail_on, finding_ids,
+};
+use crate::complete;
 
 /// Show which STS endpoint service accounts chose and their pods really use
 ///
@@ -26,7 +29,7 @@ Examples:
 Exit codes: 0 nothing found at or above --fail-on; 1 something found, or a name does not exist; 2 could not look.")]
 pub(crate) struct Args {
     /// Service accounts; else all
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = complete::accounts())]
     pub(super) names: Vec<AccountName>,
 
     #[command(flatten)]
@@ -49,7 +52,7 @@ pub(crate) struct Args {
     pub(super) no_headers: bool,
 
     /// Show only what has one of these findings
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = finding_ids(), hide_possible_values = true)]
     pub(super) finding: Vec<Id>,
 
     /// Format
@@ -58,12 +61,12 @@ pub(crate) struct Args {
         long = "output",
         value_name = "FORMAT",
         default_value = "text",
-        value_parser = FormatParser::with(&[Format::Wide, Format::Name])
+        value_parser = FormatParser::with(&[Format::Wide, Format::Name]).and_columns()
     )]
     pub(super) format: Format,
 
     /// When to answer with exit code 1: error, warning, info, never, or ids of findings
-    #[arg(long, value_name = "SEVERITY|ID,…", default_value = "never")]
+    #[arg(long, value_name = "SEVERITY|ID,…", default_value = "never", value_parser = fail_on)]
     pub(super) fail_on: FailOn,
 
     /// Look again every few seconds until interrupted

@@ -1,17 +1,18 @@
 //! The report of `irsa status` as people read it: the cluster in two lines, a table, and what is wrong.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use irsa_core::text::Foreign;
 use irsa_fleet::report::{
-    AccountReport, ClusterReport, EndpointReport, FindingReport, PodReport, StatusReport, SummaryReport,
+    AccountReport, ClusterReport, FindingReport, PodReport, StatusReport, SummaryReport,
 };
 use owo_colors::{OwoColorize as _, Style};
 
 use super::settings::View;
 use crate::args::Format;
-use crate::output::{Cell, Finding, Output, Table, counted, findings};
+use crate::jsonpath::CustomColumns;
+use crate::output::{Cell, Finding, Output, Table, calls, counted, findings, hosts};
 
 /// Rows that are shown on a terminal before those without findings are only counted.
 const SCREEN: usize = 25;
@@ -52,6 +53,26 @@ pub(super) fn write(
         }
     }
     Ok(())
+}
+
+/// A table of paths into service accounts, or into pods if those were asked for.
+pub(super) fn custom(
+    columns: &CustomColumns,
+    report: &StatusReport,
+    view: &View,
+) -> serde_json::Result<Table> {
+    let mut table = Table::new(&columns.headings()).without_headings(view.bare);
+    for cluster in &report.clusters {
+        let items = if view.pods {
+            serde_json::to_value(&cluster.pods)
+        } else {
+            serde_json::to_value(&cluster.service_accounts)
+        };
+        for item in items?.as_array().into_iter().flatten() {
+            table.row(columns.cells(item));
+        }
+    }
+    Ok(table)
 }
 
 /// What could not be read, for standard error.
@@ -322,56 +343,6 @@ fn carries<'a>(values: impl Iterator<Item = (&'a str, usize)>, wide: bool) -> St
         parts.push("…".to_owned());
     }
     dash(parts.join(", "))
-}
-
-/// The class of endpoint that is called.
-fn calls(endpoints: &[EndpointReport], identity: bool) -> Cell {
-    let classes: BTreeSet<&str> = endpoints.iter().map(|endpoint| endpoint.class).collect();
-    let mut by_sdk: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for endpoint in endpoints {
-        by_sdk.entry(&endpoint.sdk).or_default().insert(endpoint.class);
-    }
-    let text = match classes.len() {
-        0 if identity => "unknown".to_owned(),
-        0 => "-".to_owned(),
-        // The containers are alike, the SDKs are not.
-        2.. if by_sdk.values().all(|classes| classes.len() == 1) => "by SDK".to_owned(),
-        _ => classes.iter().copied().collect::<Vec<_>>().join(", "),
-    };
-    let style = if classes.contains("error") {
-        Style::new().red()
-    } else if classes.contains("global") {
-        Style::new().yellow()
-    } else {
-        Style::new()
-    };
-    Cell::from(text).styled(style)
-}
-
-/// Each host once, the one of most SDKs first.
-fn hosts(endpoints: &[EndpointReport]) -> String {
-    let mut hosts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for endpoint in endpoints {
-        let host = if endpoint.class == "error" {
-            "error"
-        } else {
-            &endpoint.host
-        };
-        hosts.entry(host).or_default().insert(&endpoint.sdk);
-    }
-    let mut hosts: Vec<(&str, usize)> = hosts.into_iter().map(|(host, sdks)| (host, sdks.len())).collect();
-    hosts.sort_by_key(|(host, sdks)| (std::cmp::Reverse(*sdks), *host));
-    match hosts.as_slice() {
-        [] => "-".to_owned(),
-        [(host, _)] => (*host).to_owned(),
-        several => {
-            let parts: Vec<String> = several
-                .iter()
-                .map(|(host, sdks)| format!("{host} ({})", counted(*sdks, "SDK")))
-                .collect();
-            parts.join(", ")
-        }
-    }
 }
 
 /// The worst id and how many others there are; with `wide` all of them.
