@@ -80,7 +80,7 @@ pub(crate) fn find_in(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
 }
 
 fn program(name: &str) -> Option<PathBuf> {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    let mut path = std::env::var_os(irsa_core::variables::PATH).unwrap_or_default();
     path.push(":");
     path.push(SYSTEM_PATH);
     find_in(OsStr::new(name), &path)
@@ -132,7 +132,7 @@ pub(crate) type CommandLine = (OsString, Vec<OsString>);
 /// [`end_all`] finds those.
 #[must_use]
 pub fn command_that_dies_with_us(program: &OsStr, arguments: &[OsString]) -> std::process::Command {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::var_os(irsa_core::variables::PATH).unwrap_or_default();
     let exists = Path::new(program).is_file() || find_in(program, &path).is_some();
     // One that does not exist is not wrapped, so that starting it says so.
     let (program, arguments) = match exists {

@@ -16,6 +16,8 @@ use crate::output::{Cell, Finding, Output, Table, calls, counted, findings, host
 
 /// Rows that are shown on a terminal before those without findings are only counted.
 const SCREEN: usize = 25;
+/// Room that the numbers need to stand on one line.
+const WIDTH_OF_TOTALS: usize = 120;
 /// Different values of a variable that a cell names.
 const VALUES: usize = 2;
 
@@ -40,7 +42,7 @@ pub(super) fn write(
             if index > 0 {
                 writeln!(to)?;
             }
-            head(to, cluster, view)?;
+            head(to, cluster, view, columns)?;
             writeln!(to)?;
         }
         if view.pods {
@@ -111,7 +113,7 @@ fn names(to: &mut impl Write, cluster: &ClusterReport, view: &View) -> io::Resul
     Ok(())
 }
 
-fn head(to: &mut impl Write, cluster: &ClusterReport, view: &View) -> io::Result<()> {
+fn head(to: &mut impl Write, cluster: &ClusterReport, view: &View, columns: Option<usize>) -> io::Result<()> {
     let webhook = match cluster.webhooks.first() {
         Some(first) => {
             let ready = match (first.ready, first.replicas) {
@@ -139,19 +141,22 @@ fn head(to: &mut impl Write, cluster: &ClusterReport, view: &View) -> io::Result
         Foreign(cluster.kubernetes_version.as_deref().unwrap_or("unknown")),
     )?;
     match &cluster.summary {
-        Some(summary) => totals(to, summary),
+        Some(summary) => totals(to, summary, columns),
         None => Ok(()),
     }
 }
 
-fn totals(to: &mut impl Write, summary: &SummaryReport) -> io::Result<()> {
+/// Everything in numbers: one line, or two where it is narrow.
+fn totals(to: &mut impl Write, summary: &SummaryReport, columns: Option<usize>) -> io::Result<()> {
     let colored = |count: usize, what: &str, style: Style| {
         let style = if count > 0 { style } else { Style::new() };
         format!("{}", format!("{count} {what}").style(style))
     };
+    let narrow = columns.is_some_and(|columns| columns < WIDTH_OF_TOTALS);
+    let between = if narrow { "\n" } else { " · " };
     writeln!(
         to,
-        "{}, {} with a role: {} regional, {} · {}, {} with an identity, {}, {}",
+        "{}, {} with a role: {} regional, {}{between}{}, {} with an identity, {}, {}",
         counted(summary.service_accounts, "service account"),
         summary.with_role,
         summary.regional,
