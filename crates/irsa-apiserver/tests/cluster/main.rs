@@ -1,6 +1,6 @@
 //! What the cluster does by itself: controllers, node agent, admission webhooks, tokens, exec and logs, driven by real
 //! kubectl.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod admission;
 mod exec;

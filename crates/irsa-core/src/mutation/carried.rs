@@ -50,13 +50,13 @@ impl<'p> PodFacts<'p> {
         let Value::Literal(text) = value else {
             return Origin::Author;
         };
-        if variable == Variable::StsRegionalEndpoints {
-            if let Some(record) = self.annotations.record {
-                return match record.written(settings.global_value) {
-                    Some(written) if written == text => Origin::Webhook,
-                    _ => Origin::Author,
-                };
-            }
+        if variable == Variable::StsRegionalEndpoints
+            && let Some(record) = self.annotations.record
+        {
+            return match record.written(settings.global_value) {
+                Some(written) if written == text => Origin::Webhook,
+                _ => Origin::Author,
+            };
         }
         if container.is_appended(variable) {
             Origin::Webhook
