@@ -425,7 +425,8 @@ pub enum Fact {
     ExplicitGlobalEndpoint {
         variable: Variable,
         host: Box<str>,
-        signed_for: Box<str>,
+        /// Nothing if the region of the pod is not known.
+        signed_for: Option<Box<str>>,
         remedy: Option<Remedy>,
     },
     CustomEndpoint {

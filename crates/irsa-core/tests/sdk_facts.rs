@@ -492,7 +492,7 @@ mod explicit_global_endpoint {
                     (endpoint.host.as_str(), endpoint.signing_region.as_str()),
                     ("sts.amazonaws.com", "us-west-2")
                 );
-                assert_eq!(answer.class(), "custom");
+                assert_eq!(answer.class(), "global");
                 assert_eq!(answer.reason, Reason::EndpointInCode);
                 assert_eq!(
                     answer.signed_calls,

@@ -6,6 +6,7 @@ use irsa_core::{
     endpoint::Choice,
     identity::{self, ConfigMap, Identity, NoIdentity},
     mutation,
+    partition::AWS_GLOBAL,
     pod::{Pod, is_skip_label},
     settings::Settings,
 };
@@ -327,7 +328,7 @@ fn workload(index: usize, document: &Document, options: &Options, directory: &Di
     }
     if options.settings.region.is_none() {
         // Without a region nothing can be said about endpoints: the webhook of EKS fills in its own.
-        findings.retain(|finding| !matches!(finding.id(), Id::NoRegion | Id::UsesGlobal | Id::SdkError));
+        findings = findings.into_iter().filter_map(without_region).collect();
     }
     Some(Checked {
         document: index,
@@ -340,6 +341,18 @@ fn workload(index: usize, document: &Document, options: &Options, directory: &Di
         findings: located(index, document, findings).collect(),
         pod,
     })
+}
+
+/// What holds of a finding whatever region the webhook fills in.
+fn without_region(mut finding: Finding) -> Option<Finding> {
+    if matches!(finding.id(), Id::NoRegion | Id::UsesGlobal | Id::SdkError) {
+        return None;
+    }
+    if let Fact::ExplicitGlobalEndpoint { signed_for, .. } = &mut finding.fact {
+        // A region that the template sets is known all the same.
+        signed_for.take_if(|region| **region == *AWS_GLOBAL);
+    }
+    Some(finding)
 }
 
 /// A pod as the webhook would make it.
@@ -428,13 +441,17 @@ spec:
 "#;
 
     fn checked(text: &str) -> (Report, Vec<Document>) {
+        checked_in(Some("us-west-2"), text)
+    }
+
+    fn checked_in(region: Option<&str>, text: &str) -> (Report, Vec<Document>) {
         let mut input = manifests::Input::default();
         input.add_text("app.yaml", text);
         assert!(input.errors.is_empty(), "{:?}", input.errors);
         let documents = input.documents;
         let options = Options {
             settings: irsa_core::settings::Settings {
-                region: Some("us-west-2".into()),
+                region: region.map(Into::into),
                 ..Default::default()
             },
             namespace: "default".to_owned(),
@@ -478,6 +495,28 @@ spec:
         );
         assert_eq!(report.workloads[1].namespace, "batch");
         assert!(report.workloads[1].unchanged.is_some());
+    }
+
+    #[test]
+    fn without_a_region_an_explicit_global_endpoint_is_found_and_no_region_is_invented() {
+        let text = MANIFESTS.replace(
+            "AWS_STS_REGIONAL_ENDPOINTS\n              value: global",
+            "AWS_ENDPOINT_URL_STS\n              value: https://sts.amazonaws.com",
+        );
+        let signed_for = |text: &str| {
+            let (report, _) = checked_in(None, text);
+            let found = report.all().find_map(|located| match &located.finding.fact {
+                Fact::ExplicitGlobalEndpoint { signed_for, .. } => Some(signed_for.clone()),
+                _ => None,
+            });
+            found.unwrap()
+        };
+        assert_eq!(signed_for(&text), None);
+        let with_region = text.replace(
+            "            - name: AWS_ENDPOINT_URL_STS",
+            "            - {name: AWS_DEFAULT_REGION, value: eu-west-1}\n            - name: AWS_ENDPOINT_URL_STS",
+        );
+        assert_eq!(signed_for(&with_region).as_deref(), Some("eu-west-1"));
     }
 
     /// The findings of a pod of the account `reports` whose container has these variables, with their cures.

@@ -10,7 +10,7 @@ use std::{
 
 use irsa_core::{
     finding::Sdks,
-    partition::{GLOBAL_STS_HOST, StsClass},
+    partition::StsClass,
     pod::{Container, Value},
     sdk::{self, Answer, Call, Code, Concern, Environment, Outcome, Reason, Sdk, SignedCalls},
     variable::Variable,
@@ -281,12 +281,9 @@ fn facts(answers: &[Answer], environment: &Environment) -> Vec<Fact> {
     let mut facts = Vec::new();
     // What counts is the host, whichever setting leads there.
     let is_global = |answer: &Answer| {
-        answer.endpoint().is_some_and(|endpoint| {
-            endpoint
-                .host
-                .trim_end_matches('.')
-                .eq_ignore_ascii_case(GLOBAL_STS_HOST)
-        })
+        answer
+            .endpoint()
+            .is_some_and(|endpoint| endpoint.class == StsClass::Global)
     };
     if let Some(sdks) = which(answers, is_global) {
         let variable = answers
@@ -332,9 +329,7 @@ fn endpoint_url(answers: &[Answer], environment: &Environment, facts: &mut Vec<F
         facts.push(Fact::ExplicitGlobalEndpoint {
             variable: url_variable(refused.reason).unwrap_or(Variable::EndpointUrlSts),
             host: endpoint.map_or("", |endpoint| endpoint.host.as_str()).into(),
-            signed_for: endpoint
-                .map_or("", |endpoint| endpoint.signing_region.as_str())
-                .into(),
+            signed_for: endpoint.map(|endpoint| endpoint.signing_region.as_str().into()),
             remedy: sdk::scope_cures(refused.sdk, environment, Code::default())
                 .into_iter()
                 .find(|cure| cure.works)

@@ -348,8 +348,9 @@ impl Fact {
                 signed_for,
                 ..
             } => format!(
-                "{variable} names {host}, but calls are signed for {signed_for}: signed calls such as GetCallerIdentity \
-                 fail with {}, whatever the service account is annotated with",
+                "{variable} names {host}, but calls are signed for {}: signed calls such as GetCallerIdentity fail with \
+                 {}, whatever the service account is annotated with",
+                signed_for.as_deref().unwrap_or("the pod's region"),
                 SignedCalls::REFUSAL_CODE,
             ),
             Self::CustomEndpoint { variable, host } => {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::family::{Certainty, Sdk};
 use super::profile::{BlastRadius, ReadsVariable};
-use crate::partition::{AwsHost, Service, StsClass};
+use crate::partition::{AwsHost, GLOBAL_STS_HOST, Service, StsClass};
 
 /// Where a region came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +194,16 @@ impl Endpoint {
             class,
             url,
         }
+    }
+
+    /// The endpoint that a setting names. One that names the global host is the global endpoint.
+    pub(super) fn named(url: impl Into<String>, signing_region: impl Into<String>) -> Self {
+        let mut endpoint = Self::at(url, signing_region, StsClass::Custom);
+        let host = endpoint.host.strip_suffix('.').unwrap_or(&endpoint.host);
+        if host.eq_ignore_ascii_case(GLOBAL_STS_HOST) {
+            endpoint.class = StsClass::Global;
+        }
+        endpoint
     }
 }
 

@@ -471,10 +471,7 @@ fn fail(text: impl Into<String>, blast_radius: BlastRadius, reason: Reason) -> D
 }
 
 fn at_url(url: &str, region: &str, reason: Reason) -> Decision {
-    (
-        Outcome::Endpoint(Endpoint::at(url, region, StsClass::Custom)),
-        reason,
-    )
+    (Outcome::Endpoint(Endpoint::named(url, region)), reason)
 }
 
 fn global_endpoint() -> Endpoint {
