@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use irsa_core::identity::{self, Known, Lookup, ServiceAccount};
 use irsa_core::pod::Pod;
 use irsa_core::settings::Settings;
-use irsa_webhook::review::{Answer, Review, answer};
+use irsa_webhook::review::{Response, Review, answer};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ fuzz_target!(|body: &[u8]| {
     let Some(pod) = &review.request.object else { return };
     for settings in SETTINGS.iter() {
         let bytes = patch(pod, settings);
-        let whole = Answer { patch: &bytes, warnings: vec![review.request.uid.to_string()], audit: Vec::new() };
+        let whole = Response { patch: &bytes, warnings: vec![review.request.uid.to_string()], audit: Vec::new() };
         let answered = answer(review.version, &review.request.uid, &whole);
         serde_json::from_slice::<Value>(&answered).expect("the answer is JSON");
     }

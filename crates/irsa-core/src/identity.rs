@@ -86,18 +86,29 @@ impl ServiceAccount {
     }
 }
 
-/// What is known about the service account of a pod.
+/// What is known about the service account of a pod, whose annotations are `A` if any concern us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known<'a> {
+pub enum Known<A> {
     /// It has not been seen (yet).
     Unknown,
     /// It exists, and nothing on it concerns us.
     Plain,
     /// It exists and has annotations that concern us.
-    Annotated(&'a ServiceAccount),
+    Annotated(A),
 }
 
-impl<'a> Known<'a> {
+impl<A: std::ops::Deref> Known<A> {
+    /// The same, borrowed.
+    pub fn as_deref(&self) -> Known<&A::Target> {
+        match self {
+            Self::Unknown => Known::Unknown,
+            Self::Plain => Known::Plain,
+            Self::Annotated(annotations) => Known::Annotated(annotations),
+        }
+    }
+}
+
+impl<'a> Known<&'a ServiceAccount> {
     /// What is remembered of it, if anything.
     #[must_use]
     pub fn annotations(self) -> Option<&'a ServiceAccount> {
@@ -112,7 +123,7 @@ impl<'a> Known<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lookup<'a> {
     /// The service account itself.
-    pub service_account: Known<'a>,
+    pub service_account: Known<&'a ServiceAccount>,
     /// Its entry in the ConfigMap, from [`ConfigMap::find`].
     pub config_map: Option<&'a Entry>,
     /// What its namespace's annotation says.

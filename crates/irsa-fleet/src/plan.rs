@@ -284,7 +284,7 @@ fn change(
     let others = meta.annotations.iter().filter(|(key, _)| *key != annotation);
     let written = after.as_deref().map(|value| (annotation, value));
     let then = identity::ServiceAccount::from_annotations(others.chain(written), settings);
-    let decided = |known: identity::Known<'_>| {
+    let decided = |known: identity::Known<&identity::ServiceAccount>| {
         let lookup = identity::Lookup {
             service_account: known,
             ..directory.lookup(&meta.namespace, &meta.name)

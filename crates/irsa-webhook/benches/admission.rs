@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use irsa_core::identity::{self, Known, Lookup, ServiceAccount};
 use irsa_core::settings::Settings;
-use irsa_webhook::review::{Answer, Review, answer};
+use irsa_webhook::review::{Response, Review, answer};
 
 const BODY: &[u8] = include_bytes!("review.json");
 
@@ -31,9 +31,9 @@ fn admit(body: &[u8], account: Option<&ServiceAccount>, settings: &Settings) -> 
     answer(
         review.version,
         &review.request.uid,
-        &Answer {
+        &Response {
             patch: &patch,
-            ..Answer::default()
+            ..Response::default()
         },
     )
 }

@@ -11,16 +11,16 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use irsa_core::annotations::{self, Problem};
 use irsa_core::finding::{Fact, Finding, Severity};
-use irsa_core::identity::{self, Known, NoIdentity};
+use irsa_core::identity::{self, Known, NoIdentity, ServiceAccount};
 use irsa_core::mutation::{self, Unchanged};
 use irsa_core::pod::Pod;
 use irsa_core::settings::Settings;
 use irsa_core::text::Foreign;
 
-use crate::directory::lookup::{self, Lookup};
-use crate::directory::{Directory, Indexed};
+use crate::directory::Directory;
+use crate::directory::lookup::{self, ApiLookup};
 use crate::metrics::{Metrics, Reason};
-use crate::review::{self, Answer, Request, Review};
+use crate::review::{self, Request, Response, Review};
 use crate::sample::Sampled;
 
 /// What happens to a pod that cannot be given the identity which it needs.
@@ -37,7 +37,7 @@ pub enum Mode {
 pub struct Admission {
     directory: Arc<Directory>,
     settings: Arc<ArcSwap<Settings>>,
-    lookup: Lookup,
+    lookup: ApiLookup,
     metrics: Arc<Metrics>,
     random: RandomState,
     count: AtomicU64,
@@ -73,7 +73,7 @@ impl Admission {
     pub fn new(
         directory: Arc<Directory>,
         settings: Arc<ArcSwap<Settings>>,
-        lookup: Lookup,
+        lookup: ApiLookup,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -130,7 +130,7 @@ impl Admission {
         Ok(review::answer(
             review.version,
             &request.uid,
-            &Answer {
+            &Response {
                 patch: &patch,
                 warnings,
                 audit,
@@ -147,14 +147,12 @@ impl Admission {
         }
         let mut indexed = self.directory.service_account(namespace, name);
         let mut asked = None;
-        if indexed == Indexed::Unknown && self.needs_asking(namespace, name, pod, settings)? {
+        if indexed == Known::Unknown && self.needs_asking(namespace, name, pod, settings)? {
             match self.lookup.ask(namespace, name).await {
-                lookup::Answer::Found(found) => indexed = found,
+                lookup::Asked::Found(found) => indexed = found,
                 answer => asked = Some(answer),
             }
-        } else if indexed != Indexed::Unknown
-            && !self.directory.is_current()
-            && !settings.compat.is_upstream()
+        } else if indexed != Known::Unknown && !self.directory.is_current() && !settings.compat.is_upstream()
         {
             // It may have changed since the watch went down.
             if let Some(fresh) = self.lookup.refresh(namespace, name).await {
@@ -163,11 +161,7 @@ impl Admission {
         }
         // The guards keep what they point to alive; nothing below waits.
         let config_map = self.directory.config_map();
-        let known = match &indexed {
-            Indexed::Unknown => Known::Unknown,
-            Indexed::Plain => Known::Plain,
-            Indexed::Annotated(account) => Known::Annotated(account),
-        };
+        let known = indexed.as_deref();
         let facts = identity::Lookup {
             service_account: known,
             config_map: config_map
@@ -285,24 +279,18 @@ impl Admission {
     }
 
     /// The service account is not known, so nobody can say whether it asks for an identity.
-    fn unknown(
-        &self,
-        namespace: &str,
-        name: &str,
-        pod: &Pod<'_>,
-        asked: Option<&lookup::Answer>,
-    ) -> Decision {
+    fn unknown(&self, namespace: &str, name: &str, pod: &Pod<'_>, asked: Option<&lookup::Asked>) -> Decision {
         let (reason, why) = match asked {
-            Some(lookup::Answer::NotFound) => (Reason::NoServiceAccount, "it does not exist".to_owned()),
-            Some(lookup::Answer::Failed(error)) => (
+            Some(lookup::Asked::NotFound) => (Reason::NoServiceAccount, "it does not exist".to_owned()),
+            Some(lookup::Asked::Failed(error)) => (
                 Reason::LookupFailed,
                 format!("the Kubernetes API could not be asked: {error}"),
             ),
-            Some(lookup::Answer::Timeout) => (
+            Some(lookup::Asked::Timeout) => (
                 Reason::LookupTimeout,
                 "the Kubernetes API did not answer in time".to_owned(),
             ),
-            Some(lookup::Answer::Off | lookup::Answer::Found(_)) => (
+            Some(lookup::Asked::Off | lookup::Asked::Found(_)) => (
                 Reason::LookupOff,
                 "it is not in the cache and asking is switched off".to_owned(),
             ),
@@ -331,7 +319,13 @@ impl Admission {
     }
 
     /// No role: an ordinary pod, unless its service account is annotated in a way that cannot be followed.
-    fn not_asked(&self, namespace: &str, name: &str, pod: &Pod<'_>, known: Known<'_>) -> Decision {
+    fn not_asked(
+        &self,
+        namespace: &str,
+        name: &str,
+        pod: &Pod<'_>,
+        known: Known<&ServiceAccount>,
+    ) -> Decision {
         let problems = known
             .annotations()
             .map_or(&[] as &[annotations::Warning], |account| account.warnings());

@@ -308,7 +308,7 @@ impl<'a> Other<'a> {
 
 /// An answer.
 #[derive(Debug, Default)]
-pub struct Answer<'a> {
+pub struct Response<'a> {
     /// The JSON patch, empty for none.
     pub patch: &'a [u8],
     /// Sentences for the one who created the pod.
@@ -319,7 +319,7 @@ pub struct Answer<'a> {
 
 /// Writes the answer to the request `uid` in `version`: always allowed, perhaps with a patch.
 #[must_use]
-pub fn answer(version: &str, uid: &str, answer: &Answer<'_>) -> Vec<u8> {
+pub fn answer(version: &str, uid: &str, answer: &Response<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(320 + uid.len() + answer.patch.len().div_ceil(3) * 4);
     out.extend_from_slice(br#"{"kind":"AdmissionReview","apiVersion":""#);
     out.extend_from_slice(version.as_bytes());
@@ -446,7 +446,8 @@ mod tests {
             let read = Review::parse(&body).unwrap();
             assert!(read.request.creates_pod());
             let answered: Value =
-                serde_json::from_slice(&answer(read.version, &read.request.uid, &Answer::default())).unwrap();
+                serde_json::from_slice(&answer(read.version, &read.request.uid, &Response::default()))
+                    .unwrap();
             assert_eq!(
                 answered,
                 json!({"kind": "AdmissionReview", "apiVersion": version, "response": {"uid": "u-1", "allowed": true}})
@@ -461,7 +462,7 @@ mod tests {
         let bytes = answer(
             VERSIONS[0],
             "u\\\"",
-            &Answer {
+            &Response {
                 patch: b"[1]",
                 warnings,
                 audit,
@@ -561,7 +562,7 @@ mod tests {
 
         #[test]
         fn every_text_survives_the_answer(uid in "\\PC*", warning in "[\\x00-\\u{2fff}]{0,60}") {
-            let whole = Answer { patch: &[], warnings: vec![warning.clone()], audit: vec![("key", warning.clone())] };
+            let whole = Response { patch: &[], warnings: vec![warning.clone()], audit: vec![("key", warning.clone())] };
             let answered: Value = serde_json::from_slice(&answer(VERSIONS[0], &uid, &whole)).unwrap();
             proptest::prop_assert_eq!(answered["response"]["uid"].as_str(), Some(uid.as_str()));
             proptest::prop_assert_eq!(answered["response"]["warnings"][0].as_str(), Some(warning.as_str()));

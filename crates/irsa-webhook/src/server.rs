@@ -19,7 +19,7 @@ use crate::admit::Admission;
 use crate::certificates::managed;
 use crate::cluster;
 use crate::config::{Certificates, Config, Drain, PlatformSource};
-use crate::directory::lookup::Lookup;
+use crate::directory::lookup::ApiLookup;
 use crate::directory::{Directory, credentials, watch as watches};
 use crate::http::{AdmissionPort, MetricsPort, Routes};
 use crate::metrics::{Metrics, Watch};
@@ -211,7 +211,7 @@ impl Server {
         }
         parts.start_watches(&config, &client);
         let running = parts.readiness.require(RUNNING, "starting");
-        let lookup = Lookup::new(
+        let lookup = ApiLookup::new(
             Arc::clone(&parts.directory),
             client,
             config.lookup.clone(),

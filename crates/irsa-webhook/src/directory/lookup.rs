@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use irsa_core::identity::{Known, ServiceAccount};
 use irsa_core::text::Foreign;
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::Directory;
 use super::watch::{Slim, SlimServiceAccount};
-use super::{Directory, Indexed};
 use crate::metrics::{LookupResult, Metrics};
 use crate::sample::Sampled;
 
@@ -58,9 +59,9 @@ impl Default for Options {
 
 /// What asking brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Asked {
     /// It exists.
-    Found(Indexed),
+    Found(Known<Arc<ServiceAccount>>),
     /// The API says that it does not exist.
     NotFound,
     /// No answer within the bounded wait.
@@ -86,12 +87,12 @@ struct Bucket {
 struct Remembered {
     at: Instant,
     until: Instant,
-    answer: Answer,
+    answer: Asked,
 }
 
 #[derive(Debug)]
 struct State {
-    asked: HashMap<Key, watch::Receiver<Option<Answer>>>,
+    asked: HashMap<Key, watch::Receiver<Option<Asked>>>,
     remembered: HashMap<Key, Remembered>,
     bucket: Bucket,
     refreshes: Bucket,
@@ -101,7 +102,7 @@ struct State {
 
 /// Asks for service accounts; shared by all admissions.
 #[derive(Clone)]
-pub struct Lookup {
+pub struct ApiLookup {
     directory: Arc<Directory>,
     client: Client,
     options: Options,
@@ -110,15 +111,15 @@ pub struct Lookup {
     log: Arc<Sampled>,
 }
 
-impl std::fmt::Debug for Lookup {
+impl std::fmt::Debug for ApiLookup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lookup")
+        f.debug_struct("ApiLookup")
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
 
-impl Lookup {
+impl ApiLookup {
     /// Asks through `client` about what `directory` does not have.
     #[must_use]
     pub fn new(directory: Arc<Directory>, client: Client, options: Options, metrics: Arc<Metrics>) -> Self {
@@ -140,26 +141,26 @@ impl Lookup {
     }
 
     /// Waits until the watch or the API tells of the service account, at most for [`Options::wait`]. An answer other
-    /// than [`Answer::Found`] comes at the end of that time: a service account that is created together with its pod may
+    /// than [`Asked::Found`] comes at the end of that time: a service account that is created together with its pod may
     /// still appear.
-    pub async fn ask(&self, namespace: &str, name: &str) -> Answer {
+    pub async fn ask(&self, namespace: &str, name: &str) -> Asked {
         if self.options.wait.is_zero() {
-            return Answer::Off;
+            return Asked::Off;
         }
         if !is_name(namespace) || !is_name(name) {
             // Such names cannot exist, and must not become part of a path.
-            return Answer::NotFound;
+            return Asked::NotFound;
         }
         let key: Key = (namespace.into(), name.into());
         let waiter = self.directory.expect(namespace, name);
-        let last = Mutex::new(Answer::Timeout);
+        let last = Mutex::new(Asked::Timeout);
         let asking = async {
             loop {
                 let answer = match self.join(&key, Purpose::Unknown) {
                     Ok(asked) => answered(asked).await,
                     Err(answer) => answer,
                 };
-                if matches!(answer, Answer::Found(_)) {
+                if matches!(answer, Asked::Found(_)) {
                     return answer;
                 }
                 *last.lock() = answer;
@@ -170,10 +171,10 @@ impl Lookup {
             loop {
                 // After `expect`, and again after every wake-up, so that nothing is missed between.
                 match self.directory.service_account(namespace, name) {
-                    Indexed::Unknown => waiter.notified().await,
+                    Known::Unknown => waiter.notified().await,
                     known => {
                         self.metrics.lookup(LookupResult::Watched);
-                        return Answer::Found(known);
+                        return Asked::Found(known);
                     }
                 }
             }
@@ -183,7 +184,7 @@ impl Lookup {
             answer = asking => answer,
             () = tokio::time::sleep(self.options.wait) => last.lock().clone(),
         };
-        if answer == Answer::Timeout {
+        if answer == Asked::Timeout {
             self.metrics.lookup(LookupResult::Timeout);
         }
         answer
@@ -191,7 +192,7 @@ impl Lookup {
 
     /// Reads a known service account afresh while its watch is down; `None` when that is not possible at once, so that
     /// what is known has to do.
-    pub async fn refresh(&self, namespace: &str, name: &str) -> Option<Indexed> {
+    pub async fn refresh(&self, namespace: &str, name: &str) -> Option<Known<Arc<ServiceAccount>>> {
         if self.options.wait.is_zero() || !is_name(namespace) || !is_name(name) {
             return None;
         }
@@ -202,13 +203,13 @@ impl Lookup {
         let key: Key = (namespace.into(), name.into());
         let asked = match self.join(&key, Purpose::Refresh) {
             Ok(asked) => asked,
-            Err(Answer::Found(found)) => return Some(found),
+            Err(Asked::Found(found)) => return Some(found),
             Err(_) => return None,
         };
         match tokio::time::timeout(self.options.wait, answered(asked)).await {
-            Ok(Answer::Found(found)) => Some(found),
-            Ok(Answer::NotFound) => None,
-            Ok(Answer::Timeout | Answer::Failed(_) | Answer::Off) | Err(_) => {
+            Ok(Asked::Found(found)) => Some(found),
+            Ok(Asked::NotFound) => None,
+            Ok(Asked::Timeout | Asked::Failed(_) | Asked::Off) | Err(_) => {
                 self.state.lock().unreachable = Some(Instant::now() + FRESH);
                 None
             }
@@ -216,7 +217,7 @@ impl Lookup {
     }
 
     /// Joins the read under way for `key`, or begins one; or the answer at once.
-    fn join(&self, key: &Key, purpose: Purpose) -> Result<watch::Receiver<Option<Answer>>, Answer> {
+    fn join(&self, key: &Key, purpose: Purpose) -> Result<watch::Receiver<Option<Asked>>, Asked> {
         let now = Instant::now();
         let mut state = self.state.lock();
         if let Some(remembered) = state.remembered.get(key) {
@@ -233,7 +234,7 @@ impl Lookup {
         }
         if state.asked.len() >= MAX_NAMES {
             self.metrics.lookup(LookupResult::Failed);
-            return Err(Answer::Failed(
+            return Err(Asked::Failed(
                 "too many service accounts are being asked for".into(),
             ));
         }
@@ -243,7 +244,7 @@ impl Lookup {
         };
         let Some(delay) = bucket.reserve(now, self.options.wait) else {
             self.metrics.lookup(LookupResult::Failed);
-            return Err(Answer::Failed(
+            return Err(Asked::Failed(
                 "too many requests for unknown service accounts; the rate is limited".into(),
             ));
         };
@@ -254,25 +255,25 @@ impl Lookup {
             let answer = std::panic::AssertUnwindSafe(this.read(&key, delay))
                 .catch_unwind()
                 .await;
-            let answer = answer.unwrap_or_else(|_panic| Answer::Failed("internal error".into()));
+            let answer = answer.unwrap_or_else(|_panic| Asked::Failed("internal error".into()));
             this.finish(key, &answer);
             let _ = sender.send(Some(answer));
         });
         Ok(receiver)
     }
 
-    async fn read(&self, (namespace, name): &Key, delay: Duration) -> Answer {
+    async fn read(&self, (namespace, name): &Key, delay: Duration) -> Asked {
         tokio::time::sleep(delay).await;
         let api: Api<SlimServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         match tokio::time::timeout(self.options.wait.saturating_sub(delay), api.get_opt(name)).await {
             Ok(Ok(Some(account))) => {
                 self.metrics.lookup(LookupResult::Found);
                 self.metrics.service_account_seen();
-                Answer::Found(self.directory.read(Slim::annotations(&account)))
+                Asked::Found(self.directory.read(Slim::annotations(&account)))
             }
             Ok(Ok(None)) => {
                 self.metrics.lookup(LookupResult::NotFound);
-                Answer::NotFound
+                Asked::NotFound
             }
             Ok(Err(error)) => {
                 self.metrics.lookup(LookupResult::Failed);
@@ -280,19 +281,19 @@ impl Lookup {
                 self.log.warn(|more| {
                     tracing::warn!(namespace = %Foreign(namespace), name = %Foreign(name), error = %reason, more, "cannot read a service account");
                 });
-                Answer::Failed(reason.into())
+                Asked::Failed(reason.into())
             }
-            Err(_elapsed) => Answer::Timeout,
+            Err(_elapsed) => Asked::Timeout,
         }
     }
 
-    fn finish(&self, key: Key, answer: &Answer) {
+    fn finish(&self, key: Key, answer: &Asked) {
         let mut state = self.state.lock();
         state.asked.remove(&key);
         let keep = match answer {
-            Answer::Found(_) => self.options.positive,
-            Answer::NotFound => self.options.negative,
-            Answer::Timeout | Answer::Failed(_) | Answer::Off => return,
+            Asked::Found(_) => self.options.positive,
+            Asked::NotFound => self.options.negative,
+            Asked::Timeout | Asked::Failed(_) | Asked::Off => return,
         };
         let now = Instant::now();
         if state.remembered.len() >= MAX_NAMES {
@@ -319,10 +320,10 @@ enum Purpose {
 }
 
 /// Waits for the answer of a read.
-async fn answered(mut asked: watch::Receiver<Option<Answer>>) -> Answer {
+async fn answered(mut asked: watch::Receiver<Option<Asked>>) -> Asked {
     match asked.wait_for(Option::is_some).await {
-        Ok(answer) => answer.clone().unwrap_or(Answer::Timeout),
-        Err(_gone) => Answer::Timeout,
+        Ok(answer) => answer.clone().unwrap_or(Asked::Timeout),
+        Err(_gone) => Asked::Timeout,
     }
 }
 

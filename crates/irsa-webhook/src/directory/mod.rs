@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use irsa_core::endpoint::EndpointType;
-use irsa_core::identity::{ConfigMap, CredentialsFile, ServiceAccount};
+use irsa_core::identity::{ConfigMap, CredentialsFile, Known, ServiceAccount};
 use irsa_core::settings::Settings;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -63,17 +63,6 @@ struct Named {
 struct Shard {
     annotated: ByHash<Named>,
     plain: Hashes,
-}
-
-/// What the index says of a service account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Indexed {
-    /// Not seen by the watch.
-    Unknown,
-    /// Seen, and nothing on it concerns us.
-    Plain,
-    /// Seen, with annotations that do.
-    Annotated(Arc<ServiceAccount>),
 }
 
 /// A list in progress: the next content of the index, unseen by readers until it is complete.
@@ -143,40 +132,43 @@ impl Directory {
 
     /// What the index says; never waits.
     #[must_use]
-    pub fn service_account(&self, namespace: &str, name: &str) -> Indexed {
+    pub fn service_account(&self, namespace: &str, name: &str) -> Known<Arc<ServiceAccount>> {
         let hash = self.hash(namespace, name);
         let shard = self.shards[Self::shard_of(hash)].load();
         match shard.annotated.get(&hash) {
             Some(named) if *named.namespace == *namespace && *named.name == *name => {
-                Indexed::Annotated(Arc::clone(&named.account))
+                Known::Annotated(Arc::clone(&named.account))
             }
-            _ if shard.plain.contains(&hash) => Indexed::Plain,
-            _ => Indexed::Unknown,
+            _ if shard.plain.contains(&hash) => Known::Plain,
+            _ => Known::Unknown,
         }
     }
 
     /// Reads the annotations of a service account as the settings say.
-    pub fn read<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Indexed {
+    pub fn read<'a>(
+        &self,
+        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Known<Arc<ServiceAccount>> {
         match ServiceAccount::from_annotations(annotations, &self.settings) {
-            Some(account) => Indexed::Annotated(Arc::new(account)),
-            None => Indexed::Plain,
+            Some(account) => Known::Annotated(Arc::new(account)),
+            None => Known::Plain,
         }
     }
 
     /// A service account is there, or has changed.
-    pub fn apply(&self, namespace: &str, name: &str, found: Indexed) {
+    pub fn apply(&self, namespace: &str, name: &str, found: Known<Arc<ServiceAccount>>) {
         let hash = self.hash(namespace, name);
         {
             let _writing = self.writing.lock();
             let slot = &self.shards[Self::shard_of(hash)];
             let current = slot.load_full();
             let unchanged = match &found {
-                Indexed::Plain => current.plain.contains(&hash) && !current.annotated.contains_key(&hash),
-                Indexed::Annotated(new) => current
+                Known::Plain => current.plain.contains(&hash) && !current.annotated.contains_key(&hash),
+                Known::Annotated(new) => current
                     .annotated
                     .get(&hash)
                     .is_some_and(|named| named.account == *new),
-                Indexed::Unknown => true,
+                Known::Unknown => true,
             };
             if !unchanged {
                 let mut shard = Shard::clone(&current);
@@ -221,7 +213,13 @@ impl Directory {
     }
 
     /// One service account of a list.
-    pub fn list_item(&self, relist: &mut Relist, namespace: &str, name: &str, found: Indexed) {
+    pub fn list_item(
+        &self,
+        relist: &mut Relist,
+        namespace: &str,
+        name: &str,
+        found: Known<Arc<ServiceAccount>>,
+    ) {
         let hash = self.hash(namespace, name);
         // Whoever waits for it is served at once, although the list is not complete.
         if self.waiting.load(Ordering::Relaxed) > 0
@@ -428,13 +426,13 @@ impl Drop for Expected<'_> {
 }
 
 impl Shard {
-    fn put(&mut self, hash: u64, namespace: &str, name: &str, found: Indexed) {
+    fn put(&mut self, hash: u64, namespace: &str, name: &str, found: Known<Arc<ServiceAccount>>) {
         match found {
-            Indexed::Plain => {
+            Known::Plain => {
                 self.annotated.remove(&hash);
                 self.plain.insert(hash);
             }
-            Indexed::Annotated(account) => {
+            Known::Annotated(account) => {
                 self.plain.remove(&hash);
                 self.annotated.insert(
                     hash,
@@ -445,7 +443,7 @@ impl Shard {
                     },
                 );
             }
-            Indexed::Unknown => {}
+            Known::Unknown => {}
         }
     }
 
@@ -470,19 +468,19 @@ mod tests {
     #[test]
     fn what_the_watch_brings_is_found_and_what_it_takes_is_not() {
         let directory = directory();
-        assert_eq!(directory.service_account("a", "x"), Indexed::Unknown);
+        assert_eq!(directory.service_account("a", "x"), Known::Unknown);
         directory.apply("a", "x", directory.read([]));
         directory.apply("a", "y", directory.read([(ROLE, ARN)]));
-        assert_eq!(directory.service_account("a", "x"), Indexed::Plain);
-        let Indexed::Annotated(account) = directory.service_account("a", "y") else {
+        assert_eq!(directory.service_account("a", "x"), Known::Plain);
+        let Known::Annotated(account) = directory.service_account("a", "y") else {
             panic!("not annotated")
         };
         assert_eq!(account.role_arn(), Some(ARN));
         assert_eq!(directory.counts(), (1, 1));
         directory.apply("a", "y", directory.read([]));
-        assert_eq!(directory.service_account("a", "y"), Indexed::Plain);
+        assert_eq!(directory.service_account("a", "y"), Known::Plain);
         directory.remove("a", "y");
-        assert_eq!(directory.service_account("a", "y"), Indexed::Unknown);
+        assert_eq!(directory.service_account("a", "y"), Known::Unknown);
         assert_eq!(directory.counts(), (0, 1));
     }
 
@@ -496,16 +494,16 @@ mod tests {
             directory.list_item(&mut relist, "b", &format!("sa-{index}"), found);
         }
         assert!(!directory.is_synced());
-        assert_eq!(directory.service_account("b", "sa-1"), Indexed::Unknown);
+        assert_eq!(directory.service_account("b", "sa-1"), Known::Unknown);
         assert!(matches!(
             directory.service_account("a", "old"),
-            Indexed::Annotated(_)
+            Known::Annotated(_)
         ));
         directory.list_done(relist);
         assert!(directory.is_synced());
         assert_eq!(directory.counts(), (100, 900));
-        assert_eq!(directory.service_account("b", "sa-1"), Indexed::Plain);
-        assert_eq!(directory.service_account("a", "old"), Indexed::Unknown);
+        assert_eq!(directory.service_account("b", "sa-1"), Known::Plain);
+        assert_eq!(directory.service_account("a", "old"), Known::Unknown);
         assert_eq!(directory.annotated().len(), 100);
     }
 
@@ -514,9 +512,9 @@ mod tests {
         use futures::FutureExt as _;
         let directory = directory();
         let expected = directory.expect("a", "x");
-        directory.apply("a", "other", Indexed::Plain);
+        directory.apply("a", "other", Known::Plain);
         assert!(expected.notified().now_or_never().is_none());
-        directory.apply("a", "x", Indexed::Plain);
+        directory.apply("a", "x", Known::Plain);
         assert!(expected.notified().now_or_never().is_some());
         drop(expected);
         assert_eq!(directory.waiting.load(Ordering::Relaxed), 0);

@@ -8,15 +8,15 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use irsa_core::annotations;
-use irsa_core::identity::{CONFIG_MAP_KEY, CONFIG_MAP_NAME, ConfigMap};
+use irsa_core::identity::{CONFIG_MAP_KEY, CONFIG_MAP_NAME, ConfigMap, Known};
 use irsa_net::Condition;
 use k8s_openapi::api::core::v1;
 use kube::api::ObjectMeta;
 use kube::{Api, Client, Resource};
 use serde::{Deserialize, Deserializer};
 
+use super::Directory;
 use super::follow::{Event, Follow};
-use super::{Directory, Indexed};
 use crate::metrics::{Metrics, Watch};
 
 /// An object of which only name, namespace, resource version and annotations are read, and only they are asked for.
@@ -169,7 +169,7 @@ pub async fn service_accounts(
             Event::Applied(account) => {
                 let (namespace, name) = account.key();
                 let found = directory.read(account.annotations());
-                if let Indexed::Annotated(read) = &found {
+                if let Known::Annotated(read) = &found {
                     for warning in read.warnings() {
                         tracing::warn!(namespace, service_account = name, "{warning}");
                     }

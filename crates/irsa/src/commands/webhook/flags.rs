@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(super) server: Server,
     #[command(flatten)]
-    pub(super) lookup: Lookup,
+    pub(super) lookup: LookupArgs,
     #[command(flatten)]
     pub(super) rules: Rules,
 }
@@ -156,7 +156,7 @@ pub(crate) struct Server {
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Service accounts that are not known yet")]
-pub(crate) struct Lookup {
+pub(crate) struct LookupArgs {
     /// How long a pod may wait for a service account that is not known yet; 2s unless --compat upstream, which has 0
     #[arg(long, value_name = "DURATION", value_parser = parse_go, env = "IRSA_WEBHOOK_SERVICE_ACCOUNT_LOOKUP_GRACE_PERIOD")]
     service_account_lookup_grace_period: Option<Duration>,
