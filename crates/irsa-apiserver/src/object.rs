@@ -16,7 +16,7 @@ pub(crate) const MAX_OBJECT: usize = 3 * 1024 * 1024;
 /// One state of an object: its value, its JSON, or both. Each is made from the other when it is first asked for.
 ///
 /// The JSON is shared by every list, get and watch that sends the object. A value takes many times the memory of its
-/// JSON, so the store keeps states that nobody has looked at for a while as JSON only ([`Stored::packed`]).
+/// JSON, so the store keeps states that nobody has looked at for a while as JSON only (`packed`).
 #[derive(Debug)]
 pub struct Stored {
     version: u64,

@@ -1,7 +1,7 @@
 //! kubectl's JSONPath: templates for `-o jsonpath=` and paths for `-o custom-columns=`.
 //!
 //! `{.a.b}`, `['a']`, `[0]`, `[-1]`, `[1:3]`, `[*]`, `..name`, `[?(@.a=="b")]`, `{range …}…{end}` and `{"\n"}`, as in
-//! https://kubernetes.io/docs/reference/kubectl/jsonpath/. What a path does not find is empty.
+//! <https://kubernetes.io/docs/reference/kubectl/jsonpath/>. What a path does not find is empty.
 
 use std::io::{self, Write};
 
