@@ -138,6 +138,13 @@ impl fmt::Display for Sdks {
     }
 }
 
+impl Sdks {
+    /// The form of a verb that fits their number.
+    fn verb(&self, one: &'static str, many: &'static str) -> &'static str {
+        if self.these.len() == 1 { one } else { many }
+    }
+}
+
 fn shown(value: Option<&str>) -> String {
     value.map_or("no value".to_owned(), |value| format!("`{value}`"))
 }
@@ -341,7 +348,9 @@ impl Fact {
 
     fn sdk_message(&self) -> String {
         match self {
-            Self::UsesGlobal { sdks, .. } => format!("{sdks} call sts.amazonaws.com"),
+            Self::UsesGlobal { sdks, .. } => {
+                format!("{sdks} {} sts.amazonaws.com", sdks.verb("calls", "call"))
+            }
             Self::ExplicitGlobalEndpoint {
                 variable,
                 host,
@@ -373,7 +382,9 @@ impl Fact {
                     "no FIPS endpoint of STS is published for {region}: SDKs call a name that does not resolve"
                 )
             }
-            Self::SdkError { sdks, text } => format!("{sdks} fail before they call anything: {text}"),
+            Self::SdkError { sdks, text } => {
+                format!("{sdks} {} before any call: {text}", sdks.verb("fails", "fail"))
+            }
             Self::OptInLegacy { region, tokens } => format!(
                 "`legacy` is set in {region}, a region that has to be enabled: most SDKs call the regional endpoint \
                  anyway{}",
