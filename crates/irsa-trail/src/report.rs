@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use irsa_core::partition::GLOBAL_STS_HOST;
 use irsa_core::sdk::Release;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -242,7 +243,7 @@ impl CallerReport {
     /// Whether the calls went to the global endpoint, by type or by host name.
     #[must_use]
     pub fn is_global(&self) -> bool {
-        self.endpoint == EndpointReport::Global || self.host == "sts.amazonaws.com"
+        self.endpoint == EndpointReport::Global || self.host == GLOBAL_STS_HOST
     }
 }
 

@@ -10,52 +10,91 @@ use serde::Deserialize;
 use crate::audit::{Operation, Seen};
 use crate::record::{self, Other, endpoint};
 
-/// Columns without which a row says nothing.
-pub(crate) const REQUIRED: [&str; 3] = ["event_name", "role", "first_seen"];
+/// The columns that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Provider,
+    Subject,
+    Role,
+    PrincipalType,
+    EventName,
+    EndpointType,
+    Host,
+    Region,
+    ServingRegion,
+    UserAgent,
+    ErrorCode,
+    Calls,
+    FirstSeen,
+    LastSeen,
+    /// A whole record, as CloudTrail Lake has it.
+    EventJson,
+    /// A whole record, as `lookup-events` has it.
+    CloudTrailEvent,
+}
 
-/// The columns of a table.
+/// Each column at the place of its discriminant, with its name.
+const COLUMNS: [(Column, &str); 16] = [
+    (Column::Provider, "provider"),
+    (Column::Subject, "subject"),
+    (Column::Role, "role"),
+    (Column::PrincipalType, "principal_type"),
+    (Column::EventName, "event_name"),
+    (Column::EndpointType, "endpoint_type"),
+    (Column::Host, "host"),
+    (Column::Region, "region"),
+    (Column::ServingRegion, "serving_region"),
+    (Column::UserAgent, "user_agent"),
+    (Column::ErrorCode, "error_code"),
+    (Column::Calls, "calls"),
+    (Column::FirstSeen, "first_seen"),
+    (Column::LastSeen, "last_seen"),
+    (Column::EventJson, "event_json"),
+    (Column::CloudTrailEvent, "cloud_trail_event"),
+];
+
+/// Columns without which a row says nothing.
+const REQUIRED: [Column; 3] = [Column::EventName, Column::Role, Column::FirstSeen];
+
+/// Where in a row each column is.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Columns(HashMap<String, usize>);
+pub(crate) struct Columns([Option<usize>; COLUMNS.len()]);
 
 impl Columns {
     /// Reads the heading. Upper case and underscores make no difference: Athena knows only lower case.
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(
-            names
-                .into_iter()
-                .enumerate()
-                .map(|(index, name)| (plain(name), index))
-                .collect(),
-        )
+        let mut columns = Self::default();
+        for (index, heading) in names.into_iter().enumerate() {
+            if let Some((column, _)) = COLUMNS.iter().find(|(_, name)| plain(name).eq(plain(heading))) {
+                columns.0[*column as usize] = Some(index);
+            }
+        }
+        columns
     }
 
-    fn value<'a>(&self, row: &[&'a str], name: &str) -> &'a str {
-        self.0
-            .get(&plain(name))
-            .and_then(|index| row.get(*index))
+    fn value<'a>(&self, row: &[&'a str], column: Column) -> &'a str {
+        self.0[column as usize]
+            .and_then(|index| row.get(index))
             .copied()
             .unwrap_or_default()
     }
 
-    /// Whether this is a table with a whole record in one column.
-    pub(crate) fn has_records(&self) -> bool {
-        self.record_column().is_some()
-    }
-
-    fn record_column(&self) -> Option<&'static str> {
-        ["eventJson", "CloudTrailEvent"]
+    /// The column that holds whole records, if the table is of that kind.
+    fn record_column(&self) -> Option<Column> {
+        [Column::EventJson, Column::CloudTrailEvent]
             .into_iter()
-            .find(|name| self.0.contains_key(&plain(name)))
+            .find(|column| self.0[*column as usize].is_some())
     }
 
     /// The required columns that are not there.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        if self.has_records() {
+        if self.record_column().is_some() {
             return Vec::new();
         }
         REQUIRED
             .into_iter()
-            .filter(|name| !self.0.contains_key(&plain(name)))
+            .filter(|column| self.0[*column as usize].is_none())
+            .map(|column| COLUMNS[column as usize].1)
             .collect()
     }
 
@@ -64,32 +103,32 @@ impl Columns {
         if let Some(column) = self.record_column() {
             return record::observe(self.value(row, column).as_bytes(), see);
         }
-        let value = |name| self.value(row, name);
-        let first = time(value("first_seen")).ok_or(Other::Damaged)?;
-        let last = match value("last_seen") {
+        let value = |column| self.value(row, column);
+        let first = time(value(Column::FirstSeen)).ok_or(Other::Damaged)?;
+        let last = match value(Column::LastSeen) {
             "" => first,
             text => time(text).ok_or(Other::Damaged)?,
         };
-        let calls = match value("calls") {
+        let calls = match value(Column::Calls) {
             "" => 1,
             text => text.parse().map_err(|_| Other::Damaged)?,
         };
-        let host = value("host");
+        let host = value(Column::Host);
         see(&Seen {
-            provider: value("provider"),
-            subject: value("subject"),
-            role: value("role"),
-            principal_type: value("principal_type"),
-            operation: match value("event_name") {
+            provider: value(Column::Provider),
+            subject: value(Column::Subject),
+            role: value(Column::Role),
+            principal_type: value(Column::PrincipalType),
+            operation: match value(Column::EventName) {
                 "AssumeRoleWithWebIdentity" => Operation::Exchange,
                 _ => Operation::Call,
             },
-            endpoint: endpoint(value("endpoint_type"), host),
+            endpoint: endpoint(value(Column::EndpointType), host),
             host,
-            region: value("region"),
-            serving_region: value("serving_region"),
-            user_agent: value("user_agent"),
-            error: Some(value("error_code")).filter(|code| !code.is_empty()),
+            region: value(Column::Region),
+            serving_region: value(Column::ServingRegion),
+            user_agent: value(Column::UserAgent),
+            error: Some(value(Column::ErrorCode)).filter(|code| !code.is_empty()),
             calls,
             first,
             last,
@@ -98,8 +137,11 @@ impl Columns {
     }
 }
 
-fn plain(name: &str) -> String {
-    name.trim().replace('_', "").to_ascii_lowercase()
+fn plain(name: &str) -> impl Iterator<Item = u8> {
+    name.trim()
+        .bytes()
+        .filter(|byte| *byte != b'_')
+        .map(|byte| byte.to_ascii_lowercase())
 }
 
 /// `2026-11-24T00:18:30Z` as in records, or `2026-11-24 00:18:30.000`, which is UTC, as CloudTrail Lake prints it.
@@ -161,6 +203,13 @@ mod tests {
             })
             .unwrap();
         assert_eq!(told, "7 Global 2026-01-01T00:00:00Z 2026-01-02T00:00:00Z");
+    }
+
+    #[test]
+    fn every_column_stands_at_its_own_place() {
+        for (place, (column, _)) in COLUMNS.iter().enumerate() {
+            assert_eq!(*column as usize, place);
+        }
     }
 
     #[test]
