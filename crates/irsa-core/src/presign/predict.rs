@@ -57,6 +57,18 @@ pub struct Form {
 }
 
 impl Form {
+    /// An HTTPS URL whose SigV4 signature is scoped to `region`.
+    fn signed_v4(host: String, path: String, addressing: S3Addressing, region: &str) -> Self {
+        Self {
+            scheme: "https".to_owned(),
+            host,
+            path,
+            addressing,
+            signature: SignatureVersion::V4,
+            scope_region: Some(region.to_owned()),
+        }
+    }
+
     /// The form of the host in one word, as [`super::Anatomy::form`] has it.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -704,14 +716,7 @@ impl<'a> Asked<'a> {
             S3Addressing::Path => (service, self.at_path(&format!("/{}", self.bucket))),
             _ => (format!("{}.{service}", self.bucket), self.at_path("")),
         };
-        Form {
-            scheme: "https".to_owned(),
-            host,
-            path,
-            addressing,
-            signature: SignatureVersion::V4,
-            scope_region: Some(region.to_owned()),
-        }
+        Form::signed_v4(host, path, addressing, region)
     }
 
     /// Everyone else: the region's own host, and most with an exception for us-east-1.
@@ -779,14 +784,8 @@ impl<'a> Asked<'a> {
         let in_path = path || !is_virtual_hostable(self.bucket);
         if self.accelerate && !in_path {
             let dual = if self.dual_stack { ".dualstack" } else { "" };
-            let form = Form {
-                scheme: "https".to_owned(),
-                host: format!("{}.s3-accelerate{dual}.amazonaws.com", self.bucket),
-                path: self.at_path(""),
-                addressing: S3Addressing::Virtual,
-                signature: SignatureVersion::V4,
-                scope_region: Some(region.to_owned()),
-            };
+            let host = format!("{}.s3-accelerate{dual}.amazonaws.com", self.bucket);
+            let form = Form::signed_v4(host, self.at_path(""), S3Addressing::Virtual, region);
             return (Ok(form), WhyForm::Accelerate, tested);
         }
         if self.fips && region.starts_with("cn-") {
@@ -845,14 +844,7 @@ impl<'a> Asked<'a> {
                 S3Addressing::Virtual,
             )
         };
-        Form {
-            scheme: "https".to_owned(),
-            host,
-            path,
-            addressing,
-            signature: SignatureVersion::V4,
-            scope_region: Some(region.to_owned()),
-        }
+        Form::signed_v4(host, path, addressing, region)
     }
 
     fn js_v3_host(&self, region: &str, real: &str) -> (Result<Form, String>, WhyForm, Certainty) {
